@@ -1,0 +1,81 @@
+# hull: build, test and install. `make help` lists the targets.
+
+PREFIX ?= /usr
+DESTDIR ?=
+CARGO ?= cargo
+# The end-to-end tests share one machine's mounts, cgroups and two cores.
+E2E_THREADS ?= 2
+# CLIENTS=no leaves out containerd 2.x and its tests, for machines without a recent Go.
+CLIENTS ?= yes
+
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+RELEASE := $(TARGET)/x86_64-unknown-linux-gnu/release
+BINARIES := containerd-shim-hull-v1
+
+# What tests, demo and bench run: the release build, never a second one.
+export HULL_BIN_DIR := $(RELEASE)
+export HULL_IMAGES := $(CURDIR)/target/images
+export HULL_CLIENTS := $(if $(filter no,$(CLIENTS)),,$(CURDIR)/target/clients)
+
+# Left to right: containerd and its clients, what the build needs, what the tests look with.
+PACKAGES := containerd runc busybox-static \
+	gcc libc6-dev binutils libseccomp-dev pkg-config protobuf-compiler python3 \
+	strace lsof iproute2 procps util-linux
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help deps build images clients demo test check layers bench install clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install the Debian packages that build and tests need (root)
+	@.ci/deps.sh $(PACKAGES)
+
+build: ## build the release binaries
+	$(CARGO) build --release --locked
+
+images: ## build the test images into target/images
+	$(CARGO) run --quiet --locked -p hull-images -- build $(HULL_IMAGES)
+
+clients: ## build containerd 2.x and runc from their Go modules into target/clients
+	@.ci/clients.sh target/clients
+
+demo: build images ## run containers through a private containerd and show what happens
+	$(CARGO) run --release --locked -p hull-e2e --bin hull-demo
+
+test: deps build images ## run every test (root)
+ifneq ($(CLIENTS),no)
+	@$(MAKE) --no-print-directory clients || \
+		echo "test: the tests on containerd 2.x will fail; make test CLIENTS=no leaves them out" >&2
+endif
+	$(CARGO) test --locked --workspace --exclude hull-e2e
+	$(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
+
+check: build layers ## formatting, lints, docs, crate arrows, licences, no NSS in the binaries
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps
+	.ci/nss.sh $(BINARIES:%=$(RELEASE)/%)
+	@if command -v cargo-deny >/dev/null; then \
+		$(CARGO) deny --config .deny.toml check bans licenses sources; \
+	else \
+		echo "check: cargo-deny is not installed, licences and bans were not checked" >&2; \
+	fi
+
+layers: ## check that the crates depend on each other as designed
+	.ci/layers.py
+
+bench: build images clients ## measure hull beside containerd's runc shim (root)
+	$(CARGO) run --release --locked -p hull-e2e --bin hull-bench
+
+# No prerequisite, so that `sudo make install` after `make build` needs no Rust.
+$(BINARIES:%=$(RELEASE)/%):
+	$(CARGO) build --release --locked
+
+install: $(BINARIES:%=$(RELEASE)/%) ## install the binaries into $(DESTDIR)$(PREFIX)/bin, stripped
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install --strip -m 0755 $^ $(DESTDIR)$(PREFIX)/bin
+
+clean: ## remove everything that was built
+	$(CARGO) clean

@@ -1,0 +1,56 @@
+//! Plain data that crosses a process boundary: daemon ↔ launcher ↔ init.
+//!
+//! Nothing here performs I/O and nothing here knows the OCI spec or protobuf. Every type can be
+//! encoded with [`encode`] and decoded with [`decode`]; decoding is total and never panics on
+//! hostile bytes.
+#![forbid(unsafe_code)]
+
+mod cgroup;
+mod ids;
+mod job;
+mod mount;
+mod plan;
+mod request;
+mod step;
+mod sync;
+
+pub use cgroup::{
+    BlockIo, CgroupPaths, Cpu, DeviceKind, DeviceRule, HugepageLimit, Memory, Resources,
+    ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
+};
+pub use ids::{ContainerId, ExecId, InvalidId};
+pub use job::{CgroupSetup, Hook, HostJob, HostMount};
+pub use mount::{CgroupMount, Mount, MountFlags, MountSource, Propagation};
+pub use plan::{
+    CapabilitySets, ConsoleSize, Device, ExecPlan, Hooks, NamespaceKind, NamespacePlan, Plan,
+    Process, Rlimit, Root, Seccomp, SockFilter, Sysctl, User,
+};
+pub use request::{FdRole, Reply, Request, Spawn};
+pub use step::{Blame, SetupError, Step};
+pub use sync::{FromInit, ToInit};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Bytes that are not an encoding of the expected type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed {0} message")]
+pub struct Malformed(pub &'static str);
+
+/// Encodes a value in the compact form that all of our processes speak.
+///
+/// # Errors
+/// Only when a `Serialize` implementation fails, which none of this crate's does.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Malformed> {
+    postcard::to_allocvec(value).map_err(|_| Malformed(std::any::type_name::<T>()))
+}
+
+/// Decodes what [`encode`] made.
+///
+/// # Errors
+/// [`Malformed`] for any other bytes; trailing bytes count as malformed.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) | Err(_) => Err(Malformed(std::any::type_name::<T>())),
+    }
+}

@@ -1,0 +1,254 @@
+//! The plan: everything that will be done to make a container, decided before any of it is done.
+
+use crate::{Hook, Mount, Propagation, Resources};
+use serde::{Deserialize, Serialize};
+
+/// A namespace type ([namespaces(7)](https://man7.org/linux/man-pages/man7/namespaces.7.html)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NamespaceKind {
+    /// Mount points.
+    Mount,
+    /// Process ids.
+    Pid,
+    /// Network devices, stacks, ports.
+    Network,
+    /// System V IPC, POSIX message queues.
+    Ipc,
+    /// Host and domain name.
+    Uts,
+    /// Root of the cgroup view.
+    Cgroup,
+}
+
+/// One namespace that differs from the launcher's; a kind that is not listed is inherited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespacePlan {
+    /// Which kind.
+    pub kind: NamespaceKind,
+    /// The file of an existing namespace to join, or `None` for a new one.
+    pub path: Option<String>,
+}
+
+/// The container's root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Absolute path on the host.
+    pub path: String,
+    /// Whether it ends up read-only.
+    pub readonly: bool,
+    /// Propagation of "/" inside, applied after the pivot.
+    pub propagation: Option<Propagation>,
+    /// `false` moves the root instead of pivoting (for hosts that run from an initramfs).
+    pub pivot: bool,
+}
+
+/// A device node to make in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path inside the container.
+    pub path: String,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO` with the permission bits.
+    pub mode: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A kernel parameter of one of the container's own namespaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sysctl {
+    /// Path below `/proc/sys`, e.g. `net/ipv4/ip_forward`.
+    pub path: String,
+    /// Written verbatim.
+    pub value: String,
+}
+
+/// A resource limit ([getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// `RLIMIT_*` number of this architecture.
+    pub resource: u32,
+    /// Soft limit.
+    pub soft: u64,
+    /// Hard limit, never below the soft one.
+    pub hard: u64,
+}
+
+/// Who the process is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Exactly the supplementary groups.
+    pub additional_gids: Vec<u32>,
+    /// File mode creation mask.
+    pub umask: u32,
+}
+
+/// The five capability sets as bit masks, bit n is capability n
+/// ([capabilities(7)](https://man7.org/linux/man-pages/man7/capabilities.7.html)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CapabilitySets {
+    /// Limit for everything that the process will ever have.
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// May be passed through execve by file capabilities.
+    pub inheritable: u64,
+    /// May be put in force.
+    pub permitted: u64,
+    /// Kept through execve of an ordinary program.
+    pub ambient: u64,
+}
+
+/// One classic BPF instruction, laid out as `struct sock_filter` in `linux/filter.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SockFilter {
+    /// Operation.
+    pub code: u16,
+    /// Jump if true.
+    pub jt: u8,
+    /// Jump if false.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+/// A compiled seccomp filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seccomp {
+    /// The program, at most 4096 instructions.
+    pub program: Vec<SockFilter>,
+    /// `SECCOMP_FILTER_FLAG_*` bits.
+    pub flags: u32,
+}
+
+/// Width and height of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConsoleSize {
+    /// Columns.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+}
+
+/// A process of the container: init or exec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Program and arguments; never empty.
+    pub args: Vec<String>,
+    /// `KEY=value` entries.
+    pub env: Vec<String>,
+    /// Absolute working directory.
+    pub cwd: String,
+    /// Whether the process gets a new pseudo terminal as its controlling terminal.
+    pub terminal: bool,
+    /// First size of the terminal.
+    pub console_size: Option<ConsoleSize>,
+    /// Who it runs as.
+    pub user: User,
+    /// Its capabilities.
+    pub capabilities: CapabilitySets,
+    /// Whether execve may never grant anything.
+    pub no_new_privileges: bool,
+    /// Resource limits.
+    pub rlimits: Vec<Rlimit>,
+    /// Preference of the OOM killer, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// AppArmor profile to change to on exec.
+    pub apparmor_profile: Option<String>,
+    /// SELinux label to take on exec.
+    pub selinux_label: Option<String>,
+    /// The filter, if any.
+    pub seccomp: Option<Seccomp>,
+}
+
+/// The six kinds of OCI hooks
+/// (<https://github.com/opencontainers/runtime-spec/blob/main/config.md#posix-platform-hooks>).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hooks {
+    /// Runtime namespaces, before the pivot (deprecated kind, still used).
+    pub prestart: Vec<Hook>,
+    /// Runtime namespaces, after prestart.
+    pub create_runtime: Vec<Hook>,
+    /// Container namespaces, before the pivot.
+    pub create_container: Vec<Hook>,
+    /// Container namespaces, right before the program.
+    pub start_container: Vec<Hook>,
+    /// Runtime namespaces, after the program was started.
+    pub poststart: Vec<Hook>,
+    /// Runtime namespaces, after the container was deleted.
+    pub poststop: Vec<Hook>,
+}
+
+/// A container, lowered from config.json.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Namespaces that are made or joined.
+    pub namespaces: Vec<NamespacePlan>,
+    /// The root file system.
+    pub root: Root,
+    /// Host name to set in the own UTS namespace.
+    pub hostname: Option<String>,
+    /// NIS domain name to set in the own UTS namespace.
+    pub domainname: Option<String>,
+    /// Mounts in order.
+    pub mounts: Vec<Mount>,
+    /// Device nodes, default ones first; empty when `/dev` is a bind mount.
+    pub devices: Vec<Device>,
+    /// Whether `/dev/ptmx`, `/dev/fd`, `/dev/stdin`, … are made as links.
+    pub device_links: bool,
+    /// Paths that are hidden.
+    pub masked_paths: Vec<String>,
+    /// Paths that are made read-only.
+    pub readonly_paths: Vec<String>,
+    /// Kernel parameters.
+    pub sysctls: Vec<Sysctl>,
+    /// The init process.
+    pub process: Process,
+    /// Hooks.
+    pub hooks: Hooks,
+    /// `linux.cgroupsPath` as given, or `/<namespace>/<id>` where the spec has none.
+    pub cgroups_path: String,
+    /// What the container may use.
+    pub resources: Resources,
+    /// `ociVersion` of the config, passed on to hooks.
+    pub oci_version: String,
+    /// Annotations, passed on to hooks.
+    pub annotations: Vec<(String, String)>,
+    /// What was ignored and why; one line each, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// An additional process in a running container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecPlan {
+    /// The process.
+    pub process: Process,
+    /// The kinds of namespace to join through the init process's pidfd.
+    pub namespaces: Vec<NamespaceKind>,
+    /// The cgroup v1 directories that the process must join by itself.
+    pub v1_cgroups: Vec<String>,
+}
+
+impl Plan {
+    /// Whether the container has a namespace of its own (new or joined) of this kind.
+    #[must_use]
+    pub fn has_namespace(&self, kind: NamespaceKind) -> bool {
+        self.namespaces.iter().any(|n| n.kind == kind)
+    }
+
+    /// Whether the container's init is the first process of a new PID namespace, so that the kernel
+    /// kills everything in it when init ends.
+    #[must_use]
+    pub fn has_private_pid_namespace(&self) -> bool {
+        self.namespaces.iter().any(|n| n.kind == NamespaceKind::Pid && n.path.is_none())
+    }
+}

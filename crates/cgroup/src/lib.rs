@@ -1,0 +1,42 @@
+//! Cgroups of a container on unified, hybrid and pure v1 hosts, without a daemon in between.
+//!
+//! Each controller sits in exactly one hierarchy; [`Layout`] finds out which on this host and
+//! [`Layout::resolve`] turns a `cgroupsPath` into one directory in every hierarchy. Everything else
+//! takes those [`CgroupPaths`](hull_abi::CgroupPaths), routes each limit to where its controller
+//! lives and prefers the unified tree for freezing, killing and counting processes.
+//!
+//! The conversion of limits to files is pure ([`convert`]), and so are the device filters
+//! ([`devices`]); the rest blocks on the kernel and belongs in a process that may wait.
+//! Not here: systemd's units, and joining the unified cgroup (a process is born in it).
+#![forbid(unsafe_code)]
+
+mod convert;
+mod create;
+mod devices;
+mod error;
+mod files;
+mod freezer;
+mod kill;
+mod layout;
+mod oom;
+mod processes;
+mod remove;
+mod resolve;
+mod routes;
+mod stats;
+mod update;
+
+pub use create::create;
+pub use error::Error;
+pub use freezer::{freeze, thaw};
+pub use kill::kill;
+pub use layout::Layout;
+pub use oom::OomWatch;
+pub use processes::{is_populated, join_self, pids};
+pub use remove::remove;
+pub use stats::{
+    BlockIoEntry, BlockIoV1, CpuV1, CpuV2, Hugepages, IoEntry, IoV2, MemoryCounters, MemoryEvents,
+    MemoryStatV1, MemoryStatV2, MemoryV1, MemoryV2, OomControl, Pids, Pressure, PressureLine, Stats,
+    V1, V2, stats,
+};
+pub use update::update;

@@ -1,0 +1,28 @@
+//! containerd's side of the shim contract, without containerd.
+//!
+//! What is here: a persistent ttrpc client for the task service ([`Task`]), a maker of bundles
+//! ([`Bundle`], [`Spec`]), the client's ends of the stdio FIFOs ([`Stdio`]) and the call of a shim
+//! binary ([`ShimBinary`]) exactly as containerd 1.6 makes it. The command line tool and the
+//! end-to-end tests use it; the shim itself does not.
+
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod error;
+mod fifo;
+mod shim;
+mod spec;
+mod stdio;
+mod task;
+
+pub use bundle::Bundle;
+pub use error::{Error, Result, RpcError};
+pub use fifo::{FifoReader, FifoWriter, make_fifo};
+pub use shim::{ShimBinary, socket_path};
+pub use spec::{HookKind, Spec};
+pub use stdio::{Stdio, Streams};
+pub use task::{Task, Version};
+
+pub use containerd_shim_protos::api;
+pub use protobuf::well_known_types::any::Any;
+pub use ttrpc::Code;

@@ -1,0 +1,141 @@
+//! Descriptors: placing, closing, waiting, sealed memory.
+
+use crate::{Errno, Result, check, check_fd};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// Makes `fd` also the descriptor with the number `target` (0, 1 or 2), inherited through execve
+/// ([dup2(2)](https://man7.org/linux/man-pages/man2/dup.2.html)).
+///
+/// # Errors
+/// As dup2(2).
+pub fn place(fd: impl AsFd, target: u8) -> Result<()> {
+    let source = fd.as_fd().as_raw_fd();
+    let target = RawFd::from(target);
+    if source == target {
+        // dup2 onto itself does nothing, not even clear close-on-exec.
+        // SAFETY: integers only.
+        let ret = unsafe { libc::fcntl(source, libc::F_SETFD, 0) };
+        return check(libc::c_long::from(ret)).map(drop);
+    }
+    // SAFETY: integers only; replacing a standard stream is what the caller asks for.
+    check(libc::c_long::from(unsafe { libc::dup2(source, target) })).map(drop)
+}
+
+/// Takes the ownership of a standard stream away from its number: duplicates it to a close-on-exec
+/// descriptor of 3 or above and puts `/dev/null` in its place.
+///
+/// # Errors
+/// `EBADF` when the stream is closed, or as open(2) of `/dev/null`.
+pub fn take_stdio(number: u8) -> Result<OwnedFd> {
+    // SAFETY: integers only; F_DUPFD_CLOEXEC makes a new descriptor.
+    let ret = unsafe { libc::fcntl(RawFd::from(number), libc::F_DUPFD_CLOEXEC, 3) };
+    let taken = check_fd(libc::c_long::from(ret))?;
+    let null = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(|e| errno(&e))?;
+    place(null, number)?;
+    Ok(taken)
+}
+
+/// Closes every descriptor from 3 on that is not in `keep`
+/// ([close_range(2)](https://man7.org/linux/man-pages/man2/close_range.2.html)).
+///
+/// For a process that will never use the others again: whatever still owns one of them in this
+/// process must not be dropped or used afterwards.
+///
+/// # Errors
+/// As close_range(2).
+pub fn close_all_except(keep: &[RawFd]) -> Result<()> {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|&fd| u32::try_from(fd).ok()).collect();
+    keep.sort_unstable();
+    let mut first = 3u32;
+    for fd in keep {
+        if fd > first {
+            close_range(first, fd - 1, 0)?;
+        }
+        first = first.max(fd + 1);
+    }
+    close_range(first, u32::MAX, 0)
+}
+
+/// Marks every descriptor from 3 on close-on-exec.
+///
+/// # Errors
+/// As close_range(2).
+pub fn cloexec_all() -> Result<()> {
+    close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn close_range(first: u32, last: u32, flags: libc::c_uint) -> Result<()> {
+    // SAFETY: integers only; see `close_all_except` for what it means to the caller.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
+}
+
+/// Waits until a descriptor is readable or at its end; `false` when the time is over.
+///
+/// # Errors
+/// As poll(2); an interruption is not an error.
+pub fn wait_readable(fd: impl AsFd, timeout: Duration) -> Result<bool> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, left) {
+            Ok(0) | Err(Errno::EINTR) if Instant::now() < deadline => {}
+            Ok(0) | Err(Errno::EINTR) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// A sealed, read-only memory file with this content, at position 0
+/// ([memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)).
+///
+/// # Errors
+/// `ENOMEM`, `EMFILE`, `ENFILE`.
+pub fn sealed_memory(name: &std::ffi::CStr, content: &[u8]) -> Result<OwnedFd> {
+    // SAFETY: `name` is a C string that outlives the call.
+    let ret = unsafe {
+        libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)
+    };
+    let mut file = std::fs::File::from(check_fd(libc::c_long::from(ret))?);
+    file.write_all(content).map_err(|e| errno(&e))?;
+    file.rewind().map_err(|e| errno(&e))?;
+    seal(&file)?;
+    Ok(file.into())
+}
+
+/// Forbids every further change of a memory file.
+///
+/// # Errors
+/// `EPERM` when it was sealed against that, `EBUSY` when it is mapped writable.
+pub fn seal(fd: impl AsFd) -> Result<()> {
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
+    // SAFETY: integers only.
+    let ret = unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_ADD_SEALS, seals) };
+    check(libc::c_long::from(ret)).map(drop)
+}
+
+/// Reads a whole file from its present position, refusing more than `limit` bytes.
+///
+/// # Errors
+/// `EFBIG` beyond the limit, else as read(2).
+pub fn read_to_end(fd: OwnedFd, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::from(fd);
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| errno(&e))?;
+    if bytes.len() as u64 > limit { Err(Errno::EFBIG) } else { Ok(bytes) }
+}
+
+/// The errno inside a standard library error, `EIO` if there is none.
+#[must_use]
+pub fn errno(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}

@@ -1,0 +1,123 @@
+//! What a process can say about itself: [prctl(2)](https://man7.org/linux/man-pages/man2/prctl.2.html),
+//! [sched_setaffinity(2)](https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html),
+//! [keyctl(2)](https://man7.org/linux/man-pages/man2/keyctl.2.html), limits and exit.
+
+use crate::{Result, check};
+use std::ffi::CStr;
+
+fn prctl(option: libc::c_int, a: libc::c_ulong) -> Result<()> {
+    let zero: libc::c_ulong = 0;
+    // SAFETY: every option used here takes integers only.
+    let ret = unsafe { libc::prctl(option, a, zero, zero, zero) };
+    check(libc::c_long::from(ret)).map(drop)
+}
+
+/// Makes this process invisible to ptrace and its /proc files root's own (CVE-2016-9962).
+///
+/// # Errors
+/// None in practice.
+pub fn set_not_dumpable() -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// Orphans among our descendants become our children.
+///
+/// # Errors
+/// None in practice.
+pub fn set_child_subreaper() -> Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// A signal to get when the parent *thread* ends.
+///
+/// # Errors
+/// `EINVAL` for an unknown signal.
+pub fn set_parent_death_signal(signal: i32) -> Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(signal.unsigned_abs()))
+}
+
+/// Turns transparent huge pages off for this process, which would round its heap up to 2 MiB pages;
+/// or on again, since the setting survives execve.
+///
+/// # Errors
+/// None in practice.
+pub fn disable_huge_pages(disable: bool) -> Result<()> {
+    prctl(libc::PR_SET_THP_DISABLE, libc::c_ulong::from(disable))
+}
+
+/// Gives this process group its own core scheduling cookie
+/// ([PR_SCHED_CORE](https://docs.kernel.org/admin-guide/hw-vuln/core-scheduling.html)).
+///
+/// # Errors
+/// `EINVAL`/`ENODEV` where the kernel has no core scheduling or the CPU no SMT.
+pub fn create_core_scheduling_cookie() -> Result<()> {
+    const PR_SCHED_CORE: libc::c_int = 62;
+    const CREATE: libc::c_ulong = 1;
+    const PROCESS_GROUP: libc::c_ulong = 2;
+    let zero: libc::c_ulong = 0;
+    // SAFETY: integers only; the last argument is a null pointer, which CREATE ignores.
+    let ret = unsafe { libc::prctl(PR_SCHED_CORE, CREATE, zero, PROCESS_GROUP, zero) };
+    check(libc::c_long::from(ret)).map(drop)
+}
+
+/// Allows every CPU (the kernel clips to the cpuset), so that a container does not keep the mask of
+/// whoever started us.
+///
+/// # Errors
+/// None in practice.
+pub fn reset_cpu_affinity() -> Result<()> {
+    let mask = [u64::MAX; 128];
+    // SAFETY: the kernel reads `size` bytes of the mask.
+    let ret = unsafe {
+        libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&mask), mask.as_ptr())
+    };
+    check(ret).map(drop)
+}
+
+/// Sets a resource limit of this process by its number
+/// ([prlimit(2)](https://man7.org/linux/man-pages/man2/prlimit.2.html)).
+///
+/// # Errors
+/// `EPERM` when the hard limit would rise without `CAP_SYS_RESOURCE`.
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` outlives the call, the old value is not asked for.
+    let ret = unsafe {
+        libc::prlimit64(0, resource, std::ptr::from_ref(&limit), std::ptr::null_mut())
+    };
+    check(libc::c_long::from(ret)).map(drop)
+}
+
+/// Joins a session keyring of this name, making it if there is none
+/// ([keyrings(7)](https://man7.org/linux/man-pages/man7/session-keyring.7.html)).
+///
+/// # Errors
+/// `ENOSYS` where the kernel has no keys, `EDQUOT` when the user has too many.
+pub fn join_session_keyring(name: &CStr) -> Result<()> {
+    // SAFETY: `name` is a C string that outlives the call.
+    let ret = unsafe {
+        libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr())
+    };
+    check(ret).map(drop)
+}
+
+/// Ends this process at once: no destructors, no exit hooks, as a cloned child should.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process; nothing of it can be observed afterwards.
+    unsafe { libc::_exit(code) }
+}
+
+/// Keeps the heap small: one arena, and free memory at its top goes back to the kernel early
+/// ([mallopt(3)](https://man7.org/linux/man-pages/man3/mallopt.3.html)).
+pub fn limit_heap() {
+    // SAFETY: integers only; called before the process has other threads.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    // SAFETY: as above.
+    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, 128 * 1024) };
+}
+
+/// Gives free heap memory back to the kernel.
+pub fn trim_heap() {
+    // SAFETY: only touches the allocator's own free memory.
+    unsafe { libc::malloc_trim(0) };
+}

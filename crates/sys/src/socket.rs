@@ -1,0 +1,103 @@
+//! `SOCK_SEQPACKET` pairs that carry datagrams with descriptors
+//! ([unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html)).
+
+use crate::{Errno, Result};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Largest datagram that we send or accept.
+pub const MAX_DATAGRAM: usize = 64 * 1024;
+/// Most descriptors in one datagram.
+pub const MAX_FDS: usize = 16;
+
+/// A connected pair, both ends close-on-exec and blocking.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// Sends one datagram with descriptors.
+///
+/// # Errors
+/// `EPIPE` when the other end is gone (no signal is raised), `EAGAIN` on a full non-blocking socket,
+/// `EMSGSIZE` beyond [`MAX_DATAGRAM`].
+pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+    if bytes.len() > MAX_DATAGRAM {
+        return Err(Errno::EMSGSIZE);
+    }
+    let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+    let socket = socket.as_fd().as_raw_fd();
+    loop {
+        match sendmsg::<()>(socket, &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Receives one datagram and its descriptors (close-on-exec). An empty datagram is the end: the
+/// other side is gone.
+///
+/// # Errors
+/// `EAGAIN` on an empty non-blocking socket, `EMSGSIZE` when something was cut off,
+/// `ECONNRESET` when the other side left without reading everything.
+pub fn receive(socket: impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut bytes = vec![0u8; MAX_DATAGRAM];
+    let mut control = nix::cmsg_space!([RawFd; MAX_FDS]);
+    let raw = socket.as_fd().as_raw_fd();
+    let (len, fds, cut) = loop {
+        let mut iov = [IoSliceMut::new(&mut bytes)];
+        let message =
+            match recvmsg::<()>(raw, &mut iov, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+        let mut fds = Vec::new();
+        for part in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(raws) = part {
+                // SAFETY: the kernel has just installed these descriptors for us alone.
+                fds.extend(raws.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
+            }
+        }
+        let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+        break (message.bytes, fds, cut);
+    };
+    if cut {
+        return Err(Errno::EMSGSIZE);
+    }
+    bytes.truncate(len);
+    Ok((bytes, fds))
+}
+
+/// Sends one datagram with plain write(2), for a process whose seccomp filter may forbid sendmsg.
+///
+/// # Errors
+/// `EPIPE` when the other end is gone.
+pub fn write_datagram(socket: impl AsFd, bytes: &[u8]) -> Result<()> {
+    nix::unistd::write(socket, bytes).map(drop)
+}
+
+/// Receives one datagram with plain read(2); empty at the end.
+///
+/// # Errors
+/// As read(2).
+pub fn read_datagram(socket: impl AsFd) -> Result<Vec<u8>> {
+    let mut bytes = vec![0u8; MAX_DATAGRAM];
+    let len = loop {
+        match nix::unistd::read(socket.as_fd(), &mut bytes) {
+            Err(Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
+    bytes.truncate(len);
+    Ok(bytes)
+}

@@ -1,0 +1,112 @@
+//! Builds the images that the tests run, so that no test downloads one.
+//!
+//! ```text
+//! hull-images build DIR     writes one OCI archive per image into DIR (`ctr image import` takes it)
+//! hull-images rootfs DIR    unpacks the busybox root file system into DIR, for a hand-made bundle
+//! ```
+//!
+//! Both commands give the same bytes for the same busybox binary: no clock, no directory order and
+//! no name of the building machine gets in.
+
+#![forbid(unsafe_code)]
+
+mod busybox;
+mod digest;
+mod error;
+mod layer;
+mod layout;
+mod rootfs;
+mod unpack;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use error::{Error, Result, at};
+use layout::Image;
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    /// Write every image into this directory.
+    Build(PathBuf),
+    /// Unpack the busybox root file system into this directory.
+    Rootfs(PathBuf),
+}
+
+fn main() -> ExitCode {
+    match parse(env::args_os().skip(1)).and_then(|command| run(&command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ignored = writeln!(io::stderr(), "hull-images: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Command> {
+    let (verb, dir, rest) = (args.next(), args.next(), args.next());
+    match (verb.as_deref().and_then(|verb| verb.to_str()), dir, rest) {
+        (Some("build"), Some(dir), None) => Ok(Command::Build(dir.into())),
+        (Some("rootfs"), Some(dir), None) => Ok(Command::Rootfs(dir.into())),
+        _ => Err(Error::Usage),
+    }
+}
+
+fn run(command: &Command) -> Result<()> {
+    let rootfs = busybox::rootfs(Path::new(busybox::BINARY))?;
+    match command {
+        Command::Build(dir) => {
+            let archive = layout::archive(&busybox::image(layer::tar(&rootfs)?))?;
+            write_atomically(&dir.join("busybox.tar"), &archive)
+        }
+        Command::Rootfs(dir) => unpack::into_dir(&rootfs, dir),
+    }
+}
+
+/// Writes a file that is never seen half written: a test may be importing the one it replaces.
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(at("create", dir))?;
+    }
+    let partial = path.with_extension("partial");
+    fs::write(&partial, bytes).map_err(at("write", &partial))?;
+    fs::rename(&partial, path).map_err(at("rename to", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Command> {
+        parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn command_line() {
+        assert_eq!(
+            parsed(&["build", "out"]).unwrap(),
+            Command::Build("out".into())
+        );
+        assert_eq!(
+            parsed(&["rootfs", "/r"]).unwrap(),
+            Command::Rootfs("/r".into())
+        );
+        for wrong in [&[][..], &["build"], &["build", "a", "b"], &["unpack", "a"]] {
+            assert!(matches!(parsed(wrong), Err(Error::Usage)), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_written_file_replaces_the_old_one_and_leaves_no_partial_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/busybox.tar");
+        write_atomically(&path, b"old").unwrap();
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}
