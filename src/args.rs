@@ -97,7 +97,9 @@ pub(crate) fn parse(
         "delete" => Ok(Command::Delete(flags.into_args(&env)?)),
         "daemon" => Ok(Command::Daemon(flags.into_args(&env)?)),
         "launcher" => Ok(Command::Launcher),
-        other => Err(invalid(&format!("unknown action {other:?}: expected start or delete"))),
+        other => Err(invalid(&format!(
+            "unknown action {other:?}: expected start or delete"
+        ))),
     }
 }
 
@@ -137,9 +139,11 @@ fn collect(
         };
         let value = match value {
             Some(value) => value,
-            None => args.next().map(text).transpose()?.ok_or_else(|| {
-                invalid(&format!("flag needs an argument: -{name}"))
-            })?,
+            None => args
+                .next()
+                .map(text)
+                .transpose()?
+                .ok_or_else(|| invalid(&format!("flag needs an argument: -{name}")))?,
         };
         *slot = value;
     }
@@ -151,12 +155,15 @@ fn boolean(name: &str, value: &str) -> Result<bool, Error> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(invalid(&format!("invalid boolean value {value:?} for -{name}"))),
+        _ => Err(invalid(&format!(
+            "invalid boolean value {value:?} for -{name}"
+        ))),
     }
 }
 
 fn text(arg: OsString) -> Result<String, Error> {
-    arg.into_string().map_err(|arg| invalid(&format!("argument is not UTF-8: {arg:?}")))
+    arg.into_string()
+        .map_err(|arg| invalid(&format!("argument is not UTF-8: {arg:?}")))
 }
 
 fn invalid(what: &str) -> Error {
@@ -231,10 +238,11 @@ mod tests {
     }
 
     fn start(words: &[&str]) -> Args {
-        match parse_words(words).unwrap() {
-            Command::Start(args) => args,
-            other => panic!("{other:?}"),
-        }
+        let command = parse_words(words).unwrap();
+        let Command::Start(args) = command else {
+            panic!("{command:?}")
+        };
+        args
     }
 
     #[test]
@@ -266,20 +274,47 @@ mod tests {
             &["--namespace=n", "--id=i", "start"],
             &["--namespace", "n", "--id", "i", "start"],
             &["-namespace", "n", "-id", "i", "--", "start"],
-            &["-id", "i", "-namespace", "wrong", "-namespace", "n", "start", "-namespace", "x"],
+            &[
+                "-id",
+                "i",
+                "-namespace",
+                "wrong",
+                "-namespace",
+                "n",
+                "start",
+                "-namespace",
+                "x",
+            ],
         ] {
             let args = start(words);
-            assert_eq!((args.namespace.as_str(), args.id.as_str()), ("n", "i"), "{words:?}");
+            assert_eq!(
+                (args.namespace.as_str(), args.id.as_str()),
+                ("n", "i"),
+                "{words:?}"
+            );
         }
     }
 
     #[test]
     fn booleans_take_a_value_only_after_an_equals_sign() {
-        for (word, debug) in [("-debug", true), ("--debug=T", true), ("-debug=false", false)] {
-            assert_eq!(start(&["-namespace=n", "-id=i", word, "start"]).debug, debug, "{word}");
+        for (word, debug) in [
+            ("-debug", true),
+            ("--debug=T", true),
+            ("-debug=false", false),
+        ] {
+            assert_eq!(
+                start(&["-namespace=n", "-id=i", word, "start"]).debug,
+                debug,
+                "{word}"
+            );
         }
         let error = parse_words(&["-namespace=n", "-id=i", "-debug", "false", "start"]);
-        assert!(error.unwrap_err().to_string().contains("unknown action \"false\""));
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("unknown action \"false\"")
+        );
         assert!(parse_words(&["-debug=yes", "start"]).is_err());
     }
 
@@ -295,13 +330,22 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (words, text) in [
-            (["-id=i", "start"].as_slice(), "-namespace is missing or empty"),
-            (&["-namespace=", "-id=i", "start"], "-namespace is missing or empty"),
+            (
+                ["-id=i", "start"].as_slice(),
+                "-namespace is missing or empty",
+            ),
+            (
+                &["-namespace=", "-id=i", "start"],
+                "-namespace is missing or empty",
+            ),
             (&["-namespace=n", "start"], "container id"),
             (&["-namespace=n", "-id=../x", "start"], "container id"),
             (&["-namespace=n", "-id=i"], "no action given"),
             (&["-namespace=n", "-id=i", "run"], "unknown action \"run\""),
-            (&["-nope=1", "start"], "flag provided but not defined: -nope"),
+            (
+                &["-nope=1", "start"],
+                "flag provided but not defined: -nope",
+            ),
             (&["start", "-id"], "-namespace is missing or empty"),
             (&["-id"], "flag needs an argument: -id"),
             (&["---id=i", "start"], "bad flag syntax: ---id=i"),
@@ -321,7 +365,9 @@ mod tests {
             _ => None,
         };
         let words = ["-namespace=n", "-id=i", "delete"].map(OsString::from);
-        let Command::Delete(args) = parse(words.into_iter(), env).unwrap() else { panic!() };
+        let Command::Delete(args) = parse(words.into_iter(), env).unwrap() else {
+            panic!()
+        };
         assert_eq!(args.env.ttrpc_address.as_deref(), Some("/run/c.sock.ttrpc"));
         assert!(!args.env.sched_core);
     }

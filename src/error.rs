@@ -46,6 +46,9 @@ pub(crate) enum Error {
     /// Making a container or process failed at a step.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// Something about a cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] hull_cgroup::Error),
     /// The kernel refused something.
     #[error("{action}")]
     Host {
@@ -101,7 +104,10 @@ fn wrong_state(op: Op, have: &str) -> String {
 impl Error {
     /// A refusal by the kernel of `action`, which names its object.
     pub(crate) fn host(action: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self::Host { action: action.into(), source: source.into() }
+        Self::Host {
+            action: action.into(),
+            source: source.into(),
+        }
     }
 
     /// The error and its causes as one line, for people.
@@ -129,7 +135,9 @@ impl Error {
             Self::Unimplemented(_) => Code::UNIMPLEMENTED,
             // Plain errors of the runc shim arrive as UNKNOWN, and so must ours: containerd takes
             // other codes of Create as news about the task itself.
-            Self::WrongState { .. } | Self::Setup(_) | Self::Host { .. } => Code::UNKNOWN,
+            Self::WrongState { .. } | Self::Setup(_) | Self::Cgroup(_) | Self::Host { .. } => {
+                Code::UNKNOWN
+            }
             Self::Deadline(_) => Code::DEADLINE_EXCEEDED,
             Self::Unavailable(_) => Code::UNAVAILABLE,
         }
@@ -138,7 +146,7 @@ impl Error {
 
 impl From<Error> for ttrpc::Error {
     fn from(error: Error) -> Self {
-        ttrpc::get_rpc_status(error.code(), error.line())
+        ttrpc::error::get_rpc_status(error.code(), error.line())
     }
 }
 
@@ -167,7 +175,10 @@ mod tests {
     fn causes_follow_once_and_on_one_line() {
         let error = Error::host("open \"a\nb\"", io::Error::from_raw_os_error(2));
         assert_eq!(error.to_string(), "open \"a\nb\"");
-        assert_eq!(error.line(), "open \"a b\": No such file or directory (os error 2)");
+        assert_eq!(
+            error.line(),
+            "open \"a b\": No such file or directory (os error 2)"
+        );
     }
 
     #[test]
@@ -193,7 +204,10 @@ mod tests {
     fn absences_are_not_found() {
         for (error, text) in [
             (Error::NoContainer, "container not created"),
-            (Error::NoProcess("e1".to_owned()), "process does not exist e1"),
+            (
+                Error::NoProcess("e1".to_owned()),
+                "process does not exist e1",
+            ),
             (Error::Finished, "process already finished"),
         ] {
             assert_eq!(error.to_string(), text);

@@ -106,7 +106,7 @@ pub struct SetupError {
     pub blame: Blame,
     /// What was being done to which object, e.g. `mount "proc" on "/proc"`.
     pub action: String,
-    /// The cause, e.g. the text of the errno.
+    /// The cause, e.g. the text of the errno; empty where the action says it already.
     pub cause: String,
     /// The raw errno, 0 if there is none.
     pub errno: i32,
@@ -167,7 +167,11 @@ impl fmt::Display for Step {
 impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A file name may hold a line break; the message is one line all the same.
-        let line = format!("{}: {}: {}", self.step, self.action, self.cause);
+        let mut line = format!("{}: {}", self.step, self.action);
+        if !self.cause.is_empty() {
+            line.push_str(": ");
+            line.push_str(&self.cause);
+        }
         f.write_str(&line.replace(['\n', '\r'], " "))
     }
 }

@@ -117,7 +117,10 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             // The kernel says so of values that are malformed or out of range.
-            Self::Write { errno: Errno::EINVAL | Errno::ERANGE | Errno::ENODEV, .. }
+            Self::Write {
+                errno: Errno::EINVAL | Errno::ERANGE | Errno::ENODEV,
+                ..
+            }
             | Self::Value { .. }
             | Self::Path { .. }
             | Self::NotEmpty { .. }
@@ -172,7 +175,10 @@ mod tests {
 
     #[test]
     fn missing_controller_is_named_with_the_limit() {
-        let error = Error::NoController { limit: "pids.limit", controller: "pids".into() };
+        let error = Error::NoController {
+            limit: "pids.limit",
+            controller: "pids".into(),
+        };
         assert_eq!(
             error.to_string(),
             "pids.limit is set, but the pids controller is not available on this host"

@@ -26,9 +26,15 @@ impl CgroupDir {
     /// Opens a directory of a cgroup hierarchy.
     pub(crate) fn open(path: &str) -> Result<Self, Error> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = open(path, flags, Mode::empty())
-            .map_err(|errno| Error::Io { operation: "open", path: path.to_owned(), errno })?;
-        Ok(Self { fd, path: path.to_owned() })
+        let fd = open(path, flags, Mode::empty()).map_err(|errno| Error::Io {
+            operation: "open",
+            path: path.to_owned(),
+            errno,
+        })?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
     }
 
     /// Like [`CgroupDir::open`], with `None` where there is none.
@@ -81,7 +87,12 @@ impl CgroupDir {
         if name.is_empty() || name.contains('/') {
             return Err(Errno::EINVAL);
         }
-        openat(&self.fd, name, access | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+        openat(
+            &self.fd,
+            name,
+            access | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
     }
 
     /// The whole content.
@@ -98,7 +109,11 @@ impl CgroupDir {
         match self.try_read(name) {
             Ok(content) => Ok(Some(content)),
             Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => Ok(None),
-            Err(errno) => Err(Error::Io { operation: "read", path: self.path_of(name), errno }),
+            Err(errno) => Err(Error::Io {
+                operation: "read",
+                path: self.path_of(name),
+                errno,
+            }),
         }
     }
 
@@ -125,7 +140,11 @@ impl CgroupDir {
         match mkdirat(&self.fd, name, Mode::from_bits_truncate(0o755)) {
             Ok(()) => Ok(true),
             Err(Errno::EEXIST) => Ok(false),
-            Err(errno) => Err(Error::Io { operation: "mkdir", path: self.path_of(name), errno }),
+            Err(errno) => Err(Error::Io {
+                operation: "mkdir",
+                path: self.path_of(name),
+                errno,
+            }),
         }
     }
 
@@ -133,13 +152,41 @@ impl CgroupDir {
     pub(crate) fn child(&self, name: &str) -> Result<Self, Error> {
         let fd = self
             .open_file(name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
-            .map_err(|errno| Error::Io { operation: "open", path: self.path_of(name), errno })?;
-        Ok(Self { fd, path: self.path_of(name) })
+            .map_err(|errno| Error::Io {
+                operation: "open",
+                path: self.path_of(name),
+                errno,
+            })?;
+        Ok(Self {
+            fd,
+            path: self.path_of(name),
+        })
+    }
+
+    /// The directory above. Walking with this instead of open parents needs no more descriptors the
+    /// deeper a container has nested its cgroups.
+    pub(crate) fn parent(&self) -> Result<Self, Error> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, "..", flags, Mode::empty()).map_err(|errno| Error::Io {
+            operation: "open",
+            path: self.path_of(".."),
+            errno,
+        })?;
+        let path = self
+            .path
+            .rsplit_once('/')
+            .map_or("", |(parent, _)| parent)
+            .to_owned();
+        Ok(Self { fd, path })
     }
 
     /// Names of the child cgroups.
     pub(crate) fn children(&self) -> Result<Vec<String>, Error> {
-        let failed = |errno| Error::Io { operation: "list", path: self.path.clone(), errno };
+        let failed = |errno| Error::Io {
+            operation: "list",
+            path: self.path.clone(),
+            errno,
+        };
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut dir = Dir::openat(&self.fd, ".", flags, Mode::empty()).map_err(failed)?;
         let mut names = Vec::new();

@@ -35,8 +35,8 @@ pub use oom::OomWatch;
 pub use processes::{is_populated, join_self, pids};
 pub use remove::remove;
 pub use stats::{
-    BlockIoEntry, BlockIoV1, CpuV1, CpuV2, Hugepages, IoEntry, IoV2, MemoryCounters, MemoryEvents,
-    MemoryStatV1, MemoryStatV2, MemoryV1, MemoryV2, OomControl, Pids, Pressure, PressureLine, Stats,
-    V1, V2, stats,
+    BlockIoEntry, CpuV1, CpuV2, Hugepages, IoEntry, IoV2, MemoryCounters, MemoryEvents,
+    MemoryStatV1, MemoryStatV2, MemoryV1, MemoryV2, OomControl, Pids, Pressure, PressureLine,
+    Stats, V1, V2, stats,
 };
 pub use update::update;

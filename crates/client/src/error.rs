@@ -110,6 +110,8 @@ impl From<ttrpc::Error> for RpcError {
             | ttrpc::Error::LocalClosed
             | ttrpc::Error::RemoteClosed
             | ttrpc::Error::Eof => Self::Closed,
+            // Every later request of a client whose connection ended.
+            ttrpc::Error::Others(text) if text.contains("channel closed") => Self::Closed,
             ttrpc::Error::Nix(errno) => Self::Transport(errno.to_string()),
             ttrpc::Error::Others(text) => Self::Transport(text),
         }

@@ -126,15 +126,15 @@ fn run(
     };
     let (mut output_reader, output_writer) = io::pipe().map_err(failed)?;
     let (mut error_reader, error_writer) = io::pipe().map_err(failed)?;
-    let combined = output_writer.try_clone().map_err(failed)?;
-    command.stdin(Stdio::piped()).stdout(output_writer);
-    command.stderr(if action == "start" {
-        combined
+    let error_writer = if action == "start" {
+        drop(error_writer);
+        output_writer.try_clone().map_err(failed)?
     } else {
         error_writer
-    });
+    };
+    command.stdin(Stdio::piped()).stdout(output_writer).stderr(error_writer);
     let mut child = command.spawn().map_err(failed)?;
-    // The command holds the writing ends; after this, end of file means that no child does.
+    // The command holds writing ends too; after this, end of file means that no child does.
     drop(command);
     if let Some(mut stdin) = child.stdin.take() {
         // A shim that does not read its options closes the pipe early: not our error.
@@ -147,10 +147,9 @@ fn run(
         Ok(read) => read,
         Err(error) => {
             end(&mut child);
-            return Err(match error.kind() {
-                io::ErrorKind::TimedOut => Error::ShimTimeout { action, limit },
-                _ => failed(error),
-            });
+            let timed_out = error.kind() == io::ErrorKind::TimedOut;
+            let timeout = Error::ShimTimeout { action, limit };
+            return Err(if timed_out { timeout } else { failed(error) });
         }
     };
     let status = child.wait().map_err(failed)?;

@@ -1,5 +1,6 @@
 //! The task service over one persistent ttrpc connection.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use containerd_shim_protos::api::{
@@ -98,10 +99,9 @@ impl Task {
         request.service = service.to_owned();
         request.method = method.to_owned();
         request.payload = payload;
-        let mut namespace = ttrpc::KeyValue::new();
-        namespace.key = "containerd-namespace-ttrpc".to_owned();
-        namespace.value = self.namespace.clone();
-        request.metadata.push(namespace);
+        let key = "containerd-namespace-ttrpc".to_owned();
+        let metadata = HashMap::from([(key, vec![self.namespace.clone()])]);
+        request.metadata = ttrpc::context::to_pb(metadata);
         let answer = self.client.request(request);
         let response = match limit {
             None => answer.await?,

@@ -1,1 +1,47 @@
-//! placeholder
+//! The harness of the end-to-end tests.
+//!
+//! Two private worlds for tests, both named by a tag that nothing else on the machine has:
+//! - [`Lab`]: the shim alone. The harness plays containerd: it makes bundles, runs `start`, calls
+//!   the task service and receives the events.
+//! - [`Containerd`] and [`Case`]: a private containerd, driven by `ctr`.
+//!
+//! Both end in the same two checks, for which a test need do nothing: the order of all events
+//! ([`order`]) and that nothing is left on the machine ([`leaks`]).
+//!
+//! The shim under test is the one of [`target`]: hull, or any other by `HULL_E2E_RUNTIME`, so that
+//! a test can be checked against containerd's own shim.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    reason = "test code: a panic is how a test fails, and stderr is where it explains itself"
+)]
+
+pub mod cgroup;
+pub mod containerd;
+pub mod ctr;
+pub mod events;
+pub mod janitor;
+pub mod lab;
+pub mod leaks;
+pub mod order;
+pub mod procfs;
+pub mod rootfs;
+pub mod target;
+pub mod time;
+
+mod case;
+mod container;
+
+pub use case::Case;
+pub use container::{Container, Ran, read_output};
+pub use containerd::Containerd;
+pub use ctr::Output;
+pub use events::{Event, Topic};
+pub use hull_client::{Code, FifoReader, HookKind, RpcError, Spec, Stdio, Streams, Task, Version};
+pub use lab::Lab;
+pub use time::{LIMIT, block, eventually};

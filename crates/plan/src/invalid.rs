@@ -1,18 +1,39 @@
-//! What is wrong with a config.
+//! The one error of this crate.
 
-/// A config that cannot be turned into a plan: the caller's mistake, named by its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is wrong with a config, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid config: {field}: {why}")]
 pub struct Invalid {
-    /// Where in config.json, e.g. `linux.seccomp.syscalls[3].args[0].index`.
+    /// The field, e.g. `linux.namespaces[2].path`.
     pub field: String,
-    /// Why the value there cannot be used.
+    /// What is wrong with it: lower case, no full stop.
     pub why: String,
 }
 
-impl std::fmt::Display for Invalid {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "invalid config: {}: {}", self.field, self.why)
+impl Invalid {
+    pub(crate) fn new(field: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            field: one_line(field.into()),
+            why: one_line(why.into()),
+        }
+    }
+
+    pub(crate) fn missing(field: impl Into<String>) -> Self {
+        Self::new(field, "it is missing")
+    }
+
+    /// For what the spec allows and we cannot do: refused, because ignoring it would run the
+    /// container with less isolation than was asked for.
+    pub(crate) fn unsupported(field: impl Into<String>, what: &str) -> Self {
+        Self::new(field, format!("{what} not supported yet"))
     }
 }
 
-impl std::error::Error for Invalid {}
+/// A key or value of the config may hold line breaks; the message is one line all the same.
+fn one_line(text: String) -> String {
+    if text.contains(['\n', '\r']) {
+        text.replace(['\n', '\r'], " ")
+    } else {
+        text
+    }
+}

@@ -229,7 +229,10 @@ impl DeviceProgram {
     }
 
     fn by_id(id: u32) -> Result<Self> {
-        let mut attr = IdAttr { prog_id: id, ..IdAttr::default() };
+        let mut attr = IdAttr {
+            prog_id: id,
+            ..IdAttr::default()
+        };
         // SAFETY: the attribute holds numbers only.
         check_fd(unsafe { bpf(BPF_PROG_GET_FD_BY_ID, &mut attr) }).map(Self)
     }
@@ -244,7 +247,11 @@ impl DeviceProgram {
         // SAFETY: `info` leads to `info_len` bytes, which outlive the call; any bytes are valid in
         // the struct, and its pointers are zero so that the kernel follows none.
         check(unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) })?;
-        let name = info.name.into_iter().take_while(|byte| *byte != 0).collect();
+        let name = info
+            .name
+            .into_iter()
+            .take_while(|byte| *byte != 0)
+            .collect();
         String::from_utf8(name).map_err(|_| Errno::EILSEQ)
     }
 }
@@ -257,7 +264,14 @@ impl DeviceProgram {
 unsafe fn bpf<A>(command: libc::c_long, attr: &mut A) -> libc::c_long {
     // SAFETY: size and address are those of one exclusively borrowed attribute; the rest is the
     // caller's promise.
-    unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) }
+    unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attr),
+            size_of::<A>(),
+        )
+    }
 }
 
 /// A pointer as the attributes hold it.
@@ -285,8 +299,18 @@ mod tests {
     /// `r0 = value; exit`.
     fn constant(value: i32) -> [Instruction; 2] {
         [
-            Instruction { code: 0xb7, registers: 0, offset: 0, immediate: value },
-            Instruction { code: 0x95, registers: 0, offset: 0, immediate: 0 },
+            Instruction {
+                code: 0xb7,
+                registers: 0,
+                offset: 0,
+                immediate: value,
+            },
+            Instruction {
+                code: 0x95,
+                registers: 0,
+                offset: 0,
+                immediate: 0,
+            },
         ]
     }
 

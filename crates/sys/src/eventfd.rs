@@ -63,8 +63,14 @@ impl TimerFd {
             tv_sec: delay.as_secs().try_into().map_err(|_| Errno::EINVAL)?,
             tv_nsec: delay.subsec_nanos().into(),
         };
-        let once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let spec = libc::itimerspec { it_interval: once, it_value: value };
+        let once = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let spec = libc::itimerspec {
+            it_interval: once,
+            it_value: value,
+        };
         // SAFETY: `spec` is initialised and outlives the call; no old value is asked for.
         let ret = unsafe {
             libc::timerfd_settime(self.0.as_raw_fd(), 0, &raw const spec, std::ptr::null_mut())
@@ -102,7 +108,10 @@ impl AnyReadable {
         let ret = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         let epoll = check_fd(ret.into())?;
         for member in members {
-            let mut event = libc::epoll_event { events: libc::EPOLLIN.cast_unsigned(), u64: 0 };
+            let mut event = libc::epoll_event {
+                events: libc::EPOLLIN.cast_unsigned(),
+                u64: 0,
+            };
             let (epoll, member) = (epoll.as_raw_fd(), member.as_raw_fd());
             // SAFETY: both descriptors are borrowed for the call and `event` outlives it.
             let ret =
@@ -138,7 +147,11 @@ mod tests {
     use super::*;
 
     fn readable(fd: BorrowedFd<'_>, timeout_ms: i32) -> bool {
-        let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         // SAFETY: `poll` is one valid pollfd, exclusively borrowed for the call.
         unsafe { libc::poll(&raw mut poll, 1, timeout_ms) == 1 }
     }

@@ -95,6 +95,15 @@ pub fn wait_readable(fd: impl AsFd, timeout: Duration) -> Result<bool> {
     }
 }
 
+/// Whether a descriptor has something to read right now.
+#[must_use]
+pub fn is_readable(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    let polled = poll(&mut fds, PollTimeout::ZERO).is_ok();
+    let [only] = fds;
+    polled && only.revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
+}
+
 /// A sealed, read-only memory file with this content, at position 0
 /// ([memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)).
 ///

@@ -190,3 +190,11 @@ pub fn may_execute(path: &str) -> Result<()> {
 pub fn filesystem_magic(fd: impl AsFd) -> Result<i64> {
     nix::sys::statfs::fstatfs(fd).map(|s| s.filesystem_type().0)
 }
+
+/// A handle of a name directly in a directory; if it is a symbolic link, of the link.
+///
+/// # Errors
+/// As openat(2).
+pub fn resolve_beneath(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
+    openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+}

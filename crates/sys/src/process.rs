@@ -121,3 +121,14 @@ pub fn trim_heap() {
     // SAFETY: only touches the allocator's own free memory.
     unsafe { libc::malloc_trim(0) };
 }
+
+/// Sets the NIS domain name of this UTS namespace
+/// ([setdomainname(2)](https://man7.org/linux/man-pages/man2/setdomainname.2.html)).
+///
+/// # Errors
+/// `EINVAL` when it is longer than 64 bytes.
+pub fn set_domain_name(name: &str) -> Result<()> {
+    // SAFETY: the kernel reads `len` bytes of the name.
+    let ret = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
+    check(libc::c_long::from(ret)).map(drop)
+}

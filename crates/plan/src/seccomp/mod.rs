@@ -7,16 +7,17 @@
 //!   of the host is always listed. x32 is the upper half of the numbers of `x86_64`.
 //! - A rule with the default action is ignored, because it cannot change anything.
 //! - Of all rules for one call, the first one without conditions decides alone; rules with
-//!   conditions, wherever they stand, are dropped then. Without such a rule, the call gets the
-//!   action of a rule whose conditions all hold, or else the default action. Rules that hold at
-//!   the same time and disagree are tried in profile order. (libseccomp tries them in the order of
-//!   its own tree, which sorts by argument, operator and value, so there such a profile means
-//!   whatever the values make of it; and it rejects two rules that differ in the action only.)
+//!   conditions, wherever they stand, are dropped then. A comparison with mask 0 is no condition.
+//! - Without such a rule, the call gets the action of a rule whose conditions all hold, or else the
+//!   default action. Rules that hold at the same time and disagree are tried in profile order.
+//!   Here libseccomp differs: it tries them in the order of its tree, which sorts by argument,
+//!   operator and value, and it refuses two rules that differ in the action only.
 //! - One rule that tests an argument more than once means "or" for all its conditions, as in runc.
 //! - 32-bit ABIs, x32 included, see the low half of each argument and compare it with the low half
 //!   of the profile's value.
-//! - On x86 a rule for a call that `socketcall(2)` or `ipc(2)` can make as well is extended to
-//!   these; its conditions cannot be, the arguments are behind a pointer there.
+//! - On x86 a rule for a call that `socketcall(2)` or `ipc(2)` can make as well is a rule for these
+//!   too. A condition on the first argument gives way to the selector of the call, the others look
+//!   at what these calls have in the same registers, so they mean little there.
 //! - Calls with higher numbers than all that the profile names for the ABI are newer than the
 //!   profile and get ENOSYS, so that the C library falls back, unless the default action lets
 //!   calls through. This is not in libseccomp; runc puts it in front.
@@ -27,10 +28,10 @@ mod profile;
 
 use crate::Invalid;
 use abi::Abi;
-use emit::{Block, Program, Target, Width};
+use emit::{Program, Target};
 use hull_abi::Seccomp;
 use oci_spec::runtime::LinuxSeccomp;
-use profile::{Profile, Rule};
+use profile::{Decision, Profile};
 
 /// `BPF_MAXINSNS` of `linux/bpf_common.h`: the kernel refuses longer programs.
 const MAX_INSTRUCTIONS: usize = 4096;
@@ -48,17 +49,19 @@ const X32_BIT: u32 = 0x4000_0000;
 /// Names the field: an action, errno, flag or condition that cannot be used, or a profile whose
 /// program would be longer than the kernel takes.
 pub fn compile(profile: &LinuxSeccomp) -> Result<(Seccomp, Vec<String>), Invalid> {
-    let (profile, mut warnings) = Profile::new(profile)?;
+    let (mut profile, mut warnings) = Profile::new(profile)?;
     let mut program = Program::default();
     let mut sections = Vec::new();
     for arch in profile.audit_arches() {
         let mut spans = Vec::new();
-        for (abi, first) in arch.halves() {
-            match abi.filter(|abi| profile.abis.contains(abi)) {
-                Some(abi) => add_abi(&profile, abi, first, &mut program, &mut spans),
-                None => add_foreign(&profile, first, &mut spans),
+        for (abi, first) in arch.abis() {
+            if profile.abis.contains(abi) {
+                add_abi(&mut profile, *abi, *first, &mut program, &mut spans);
+            } else {
+                add_foreign(&profile, *first, &mut spans);
             }
         }
+        // A span that leads where the one before it leads is a part of it.
         spans.dedup_by_key(|span| span.1);
         sections.push((arch.token(), program.section(&spans)));
     }
@@ -73,15 +76,80 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<(Seccomp, Vec<String>), Invalid
         });
     }
     warnings.extend(profile.unknown_names());
-    Ok((Seccomp { program, flags: profile.flags }, warnings))
+    Ok((
+        Seccomp {
+            program,
+            flags: profile.flags,
+        },
+        warnings,
+    ))
 }
 
 /// The numbers of an ABI that is not allowed at all. -1 is not a call: a tracer stores it to skip
 /// one, and the filter runs again on it (seccomp(2), "SECCOMP_RET_TRACE").
-fn add_foreign(profile: &Profile, first: u32, spans: &mut Vec<(u32, Target)>) {
+fn add_foreign(profile: &Profile<'_>, first: u32, spans: &mut Vec<(u32, Target)>) {
     spans.push((first, Target::Return(KILL_THREAD)));
     if first == X32_BIT {
         spans.push((u32::MAX, Target::Return(profile.default)));
     }
 }
 
+/// Covers the numbers of one ABI, from `first` on, with spans of equal outcome.
+fn add_abi(
+    profile: &mut Profile<'_>,
+    abi: Abi,
+    first: u32,
+    program: &mut Program,
+    spans: &mut Vec<(u32, Target)>,
+) {
+    let default = Target::Return(profile.default);
+    let mut newest = 0;
+    let mut calls = Vec::new();
+    for (name, number) in abi.calls() {
+        let Some(decision) = profile.decide(name, abi) else {
+            continue;
+        };
+        if !abi.is_private(number) {
+            newest = newest.max(number);
+        }
+        let target = match decision {
+            Decision::Default => continue,
+            Decision::Action(action) => Target::Return(action),
+            Decision::Block(block) => program.block(block),
+        };
+        calls.push((first.saturating_add(number), target));
+    }
+    let newer = first.saturating_add(newest).saturating_add(1);
+    let background = |number| {
+        let is_newer = profile.hides_newer_calls && newest != 0 && number >= newer;
+        (
+            number,
+            if is_newer {
+                Target::Return(ENOSYS)
+            } else {
+                default
+            },
+        )
+    };
+    let start = spans.len();
+    spans.push(background(first));
+    spans.push(background(newer));
+    spans.extend(
+        calls
+            .iter()
+            .map(|(number, _)| background(number.saturating_add(1))),
+    );
+    spans.extend(calls);
+    // Stable: of equal starts the call, which was pushed last, stays last and wins.
+    spans
+        .get_mut(start..)
+        .unwrap_or_default()
+        .sort_by_key(|span| span.0);
+    spans.dedup_by(|later, earlier| {
+        let same = later.0 == earlier.0;
+        if same {
+            earlier.1 = later.1;
+        }
+        same
+    });
+}

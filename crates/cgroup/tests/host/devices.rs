@@ -1,0 +1,148 @@
+//! Device rules at work: the v1 controller, and the eBPF filter on the unified tree.
+
+use crate::scope::Scope;
+use hull_abi::{DeviceKind, DeviceRule, Resources};
+use hull_cgroup::{Error, update};
+use hull_sys::bpf::DeviceProgram;
+use std::fs::File;
+
+fn everything(allow: bool) -> DeviceRule {
+    let kind = DeviceKind::All;
+    DeviceRule {
+        allow,
+        kind,
+        major: None,
+        minor: None,
+        read: true,
+        write: true,
+        mknod: true,
+    }
+}
+
+/// A memory device: 3 is null, 5 zero, 7 full.
+fn mem(minor: u32, read: bool, write: bool) -> DeviceRule {
+    let (major, minor) = (Some(1), Some(minor));
+    DeviceRule {
+        allow: true,
+        kind: DeviceKind::Char,
+        major,
+        minor,
+        read,
+        write,
+        mknod: false,
+    }
+}
+
+fn rules(rules: &[DeviceRule]) -> Resources {
+    Resources {
+        devices: Some(rules.to_vec()),
+        ..Resources::default()
+    }
+}
+
+/// Whether a process of the cgroup can read the node; a refusal must be the filter's EPERM.
+fn reads(scope: &Scope, node: &str) -> bool {
+    let script = format!("sh -c 'exec head -c 1 {node}'");
+    let output = scope.spawn(&script).wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() || text.contains("Operation not permitted"),
+        "{text}"
+    );
+    output.status.success()
+}
+
+/// Whether a process of the cgroup can write to the node.
+fn writes(scope: &Scope, node: &str) -> bool {
+    let script = format!("sh -c 'echo x > {node}'");
+    let output = scope.spawn(&script).wait_with_output().unwrap();
+    output.status.success()
+}
+
+fn filter_works(scope: &Scope) {
+    scope.create(rules(&[everything(true)])).unwrap();
+    // The positive control: without a filter everything can be opened.
+    assert!(reads(scope, "/dev/zero") && reads(scope, "/dev/full") && writes(scope, "/dev/null"));
+
+    let narrow = [everything(false), mem(3, true, true), mem(5, true, false)];
+    update(&scope.paths, &rules(&narrow)).unwrap();
+    assert!(reads(scope, "/dev/zero"));
+    assert!(!writes(scope, "/dev/zero"));
+    assert!(!reads(scope, "/dev/full"));
+    assert!(writes(scope, "/dev/null"));
+
+    let moved = [everything(false), mem(3, true, true), mem(7, true, false)];
+    update(&scope.paths, &rules(&moved)).unwrap();
+    assert!(!reads(scope, "/dev/zero"));
+    assert!(reads(scope, "/dev/full"));
+
+    update(&scope.paths, &Resources::default()).unwrap();
+    assert!(!reads(scope, "/dev/zero"));
+    update(&scope.paths, &rules(&[everything(true)])).unwrap();
+    assert!(reads(scope, "/dev/zero") && writes(scope, "/dev/zero"));
+}
+
+#[test]
+fn v1_controller_filters() {
+    let scope = Scope::new("devices");
+    filter_works(&scope);
+}
+
+#[test]
+fn v1_list_is_what_was_asked() {
+    let scope = Scope::new("devices-list");
+    scope
+        .create(rules(&[
+            everything(false),
+            mem(3, true, true),
+            mem(5, true, false),
+        ]))
+        .unwrap();
+    let list = scope.file("devices", "devices.list");
+    let mut lines: Vec<&str> = list.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["c 1:3 rw", "c 1:5 r"]);
+}
+
+#[test]
+fn ebpf_program_filters_on_the_unified_tree() {
+    let scope = Scope::unified_only("ebpf");
+    filter_works(&scope);
+}
+
+#[test]
+fn ebpf_program_is_replaced_and_taken_off() {
+    let scope = Scope::unified_only("ebpf-one");
+    let attached = || {
+        let dir = File::open(scope.paths.unified.as_ref().unwrap()).unwrap();
+        let programs = DeviceProgram::attached(std::os::fd::AsFd::as_fd(&dir)).unwrap();
+        programs
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>()
+    };
+    scope.create(rules(&[everything(false)])).unwrap();
+    assert_eq!(attached(), ["hull_devices"]);
+    for minor in 0..70 {
+        // More often than a cgroup can hold programs.
+        update(&scope.paths, &rules(&[mem(minor, true, true)])).unwrap();
+        assert_eq!(attached(), ["hull_devices"]);
+    }
+    update(&scope.paths, &rules(&[everything(true)])).unwrap();
+    assert_eq!(attached(), [""; 0]);
+}
+
+#[test]
+fn rules_without_any_filter_are_an_error() {
+    let mut scope = Scope::v1_only("devices-none");
+    scope
+        .paths
+        .v1
+        .retain(|v1| !v1.controllers.iter().any(|name| name == "devices"));
+    let error = scope.create(rules(&[everything(false)])).unwrap_err();
+    let expected = Error::NoController {
+        limit: "devices",
+        controller: "devices".into(),
+    };
+    assert_eq!(error, expected);
+}

@@ -1,0 +1,204 @@
+//! A private world for the shim alone: the harness plays containerd.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use hull_client::{ShimBinary, Spec, Streams, socket_path};
+
+use crate::container::Container;
+use crate::events::{EventLog, EventSink};
+use crate::leaks::Search;
+use crate::order::Extent;
+use crate::{janitor, leaks, order, procfs, target};
+
+/// Containers without containerd, and the checks at their end. Dropping it fails the test if
+/// events came in the wrong order or anything is left.
+#[derive(Debug)]
+pub struct Lab {
+    tag: String,
+    dir: PathBuf,
+    sink: Option<EventSink>,
+    binary: ShimBinary,
+    next: AtomicU32,
+    ended: Mutex<Ended>,
+}
+
+/// What the containers left for the check at the end.
+#[derive(Debug, Default)]
+struct Ended {
+    /// What went wrong while they were disposed of.
+    problems: Vec<String>,
+    /// Daemons and their children; they must be gone.
+    processes: Vec<u32>,
+    /// Their sockets.
+    sockets: Vec<PathBuf>,
+    /// A daemon was killed on purpose: its last events never came.
+    killed: bool,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lab {
+    /// A new world with an event server and no containers.
+    pub fn new() -> Self {
+        janitor::employ();
+        let tag = target::unique_tag();
+        let dir = target::private_dir(&tag);
+        for part in ["bundles", "stdio", "snapshots"] {
+            fs::create_dir_all(dir.join(part)).unwrap();
+        }
+        let ttrpc_address = dir.join("c.sock.ttrpc");
+        let sink = Some(EventSink::listen(&ttrpc_address));
+        let binary = ShimBinary {
+            binary: target::shim_binary(),
+            namespace: tag.clone(),
+            grpc_address: dir.join("c.sock"),
+            ttrpc_address,
+            env: Vec::new(),
+            debug: false,
+        };
+        Self {
+            tag,
+            dir,
+            sink,
+            binary,
+            next: AtomicU32::new(0),
+            ended: Mutex::default(),
+        }
+    }
+
+    /// The tag: the containerd namespace and the parent cgroup.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// The private directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// How the shim is called.
+    pub fn binary(&self) -> &ShimBinary {
+        &self.binary
+    }
+
+    /// The events that came so far.
+    pub fn events(&self) -> &EventLog {
+        self.sink.as_ref().unwrap().log()
+    }
+
+    /// A container id that no other test has.
+    pub fn id(&self, name: &str) -> String {
+        format!("{name}-{:03}", self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Makes a bundle and starts its shim; the container is not created yet. It has FIFOs for
+    /// stdout and stderr, or a terminal if the spec asks for one.
+    pub fn container(&self, spec: &Spec) -> Container<'_> {
+        let streams = if spec.has_terminal() {
+            Streams::TERMINAL
+        } else {
+            Streams::OUTPUT
+        };
+        self.container_with(spec, streams)
+    }
+
+    /// The same with other streams.
+    pub fn container_with(&self, spec: &Spec, streams: Streams) -> Container<'_> {
+        Container::start_shim(self, &self.id("box"), spec, streams)
+    }
+
+    /// The parent of the containers' cgroups, from the root of each hierarchy.
+    pub fn cgroup(&self) -> String {
+        format!("/{}", self.tag)
+    }
+
+    /// Kills a daemon: its events need not be complete any more.
+    pub fn kill_daemon(&self, pid: u32) {
+        self.ended(|ended| ended.killed = true);
+        leaks::kill(pid);
+    }
+
+    /// Where the shim of this group listens.
+    pub fn socket(&self, group: &str) -> PathBuf {
+        socket_path(&self.binary.grpc_address, &self.tag, group)
+    }
+
+    pub(crate) fn problem(&self, text: String) {
+        self.ended(|ended| ended.problems.push(text));
+    }
+
+    /// Notes a daemon and its children: they must be gone at the end.
+    pub(crate) fn expect_gone(&self, daemon: u32, socket: PathBuf) {
+        let mut family = procfs::children(daemon);
+        family.push(daemon);
+        self.ended(|ended| {
+            ended.processes.extend(family);
+            ended.sockets.push(socket);
+        });
+    }
+
+    fn ended<R>(&self, change: impl FnOnce(&mut Ended) -> R) -> R {
+        change(&mut self.ended.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn search(&self) -> Search {
+        let (gone, sockets) = self.ended(|ended| (ended.processes.clone(), ended.sockets.clone()));
+        Search {
+            token: self.tag.clone(),
+            spared: vec![janitor::employ()],
+            gone,
+            dirs: vec![
+                PathBuf::from("/run/hull"),
+                PathBuf::from("/run/containerd/s"),
+            ],
+            sockets,
+            own_cgroup: Some(self.tag.clone()),
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let search = self.search();
+        let mut problems = self.ended(|ended| std::mem::take(&mut ended.problems));
+        if !thread::panicking() {
+            problems.extend(
+                leaks::find(&search)
+                    .into_iter()
+                    .map(|left| format!("left {left}")),
+            );
+            let killed = self.ended(|ended| ended.killed);
+            let extent = if killed {
+                Extent::Partial
+            } else {
+                Extent::Complete
+            };
+            problems.extend(order::violations(&self.events().all(), extent));
+            let left = fs::read_dir(self.dir.join("bundles"))
+                .into_iter()
+                .flatten()
+                .flatten();
+            problems.extend(left.map(|entry| format!("left bundle {:?}", entry.file_name())));
+        }
+        let events = self.events().all();
+        drop(self.sink.take());
+        leaks::sweep(&search);
+        drop(fs::remove_dir_all(&self.dir));
+        if !thread::panicking() && !problems.is_empty() {
+            let events: Vec<String> = events.iter().map(ToString::to_string).collect();
+            panic!(
+                "after the test:\n  {}\nevents:\n  {}",
+                problems.join("\n  "),
+                events.join("\n  ")
+            );
+        }
+    }
+}

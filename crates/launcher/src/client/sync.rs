@@ -1,0 +1,47 @@
+//! The daemon's end of a process's sync socket.
+
+use super::watch;
+use hull_abi::{FromInit, ToInit};
+use hull_sys::{Errno, socket};
+use std::os::fd::OwnedFd;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// The other end is gone, or spoke nonsense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncClosed;
+
+/// A process's sync socket (protocol: `hull_abi::FromInit`).
+#[derive(Debug)]
+pub struct SyncSocket(AsyncFd<OwnedFd>);
+
+impl SyncSocket {
+    pub(super) fn new(socket: OwnedFd) -> Result<Self, Errno> {
+        nix::fcntl::fcntl(&socket, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+        watch(socket, Interest::READABLE | Interest::WRITABLE).map(Self)
+    }
+
+    /// Waits for the next message and its descriptor, if it brings one.
+    ///
+    /// # Errors
+    /// [`SyncClosed`] at the end: the process has executed its program, or died.
+    pub async fn receive(&self) -> Result<(FromInit, Option<OwnedFd>), SyncClosed> {
+        let received =
+            self.0.async_io(Interest::READABLE, |s| Ok(socket::receive(s)?)).await;
+        let (bytes, mut fds) = received.map_err(|_| SyncClosed)?;
+        let message = hull_abi::decode(&bytes).map_err(|_| SyncClosed)?;
+        Ok((message, fds.pop()))
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// [`SyncClosed`] when the process is gone.
+    pub async fn send(&self, message: &ToInit) -> Result<(), SyncClosed> {
+        let bytes = hull_abi::encode(message).map_err(|_| SyncClosed)?;
+        self.0
+            .async_io(Interest::WRITABLE, |s| Ok(socket::send(s, &bytes, &[])?))
+            .await
+            .map_err(|_| SyncClosed)
+    }
+}

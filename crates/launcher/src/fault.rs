@@ -1,0 +1,36 @@
+//! Points where the fault tests kill, stall or fail a process. Compiled to nothing without the
+//! feature `fault-points`, which no installed build has.
+
+use hull_abi::{SetupError, Step};
+
+/// Acts on `HULL_FAULT=<step name>:<kill|stall|fail>` when this is the step it names.
+///
+/// # Errors
+/// The made-up failure, if that is what was asked for.
+#[cfg(feature = "fault-points")]
+pub(crate) fn point(step: Step) -> Result<(), SetupError> {
+    let Ok(wanted) = std::env::var("HULL_FAULT") else { return Ok(()) };
+    let Some((name, what)) = wanted.rsplit_once(':') else { return Ok(()) };
+    if name != step.name() {
+        return Ok(());
+    }
+    match what {
+        "kill" => hull_sys::process::exit_now(137),
+        "stall" => loop {
+            std::thread::park();
+        },
+        _ => Err(crate::failure::because(
+            step,
+            hull_abi::Blame::Hull,
+            "fault point".to_owned(),
+            "asked to fail",
+        )),
+    }
+}
+
+/// Nothing, in every build but those of the fault tests.
+#[cfg(not(feature = "fault-points"))]
+#[expect(clippy::unnecessary_wraps, reason = "same signature as with fault points")]
+pub(crate) fn point(_step: Step) -> Result<(), SetupError> {
+    Ok(())
+}

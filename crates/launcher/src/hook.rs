@@ -1,0 +1,96 @@
+//! Running OCI hooks
+//! (<https://github.com/opencontainers/runtime-spec/blob/main/config.md#posix-platform-hooks>).
+
+use crate::failure::{At, because};
+use hull_abi::{Blame, Hook, SetupError, Step};
+use hull_sys::{fd, pidfd};
+use std::io::{Read as _, Seek as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// How much of a failing hook's error output is repeated in the error.
+const MAX_MESSAGE: u64 = 1024;
+/// A hook without a timeout of its own may run this long: every wait has an end.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Hooks of one kind and what they are given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    pub(crate) step: Step,
+    pub(crate) kind: &'a str,
+    pub(crate) hooks: &'a [Hook],
+    /// The container's state as JSON, on standard input.
+    pub(crate) state: &'a str,
+    /// Working directory.
+    pub(crate) cwd: &'a str,
+    /// Environment of hooks that bring none.
+    pub(crate) default_env: &'a [String],
+}
+
+/// Runs hooks in order and stops at the first failure.
+pub(crate) fn run_all(batch: Batch<'_>) -> Result<(), SetupError> {
+    batch.hooks.iter().enumerate().try_for_each(|(number, hook)| run(batch, number, hook))
+}
+
+/// Runs all hooks whatever happens and reports the first failure.
+pub(crate) fn run_each(batch: Batch<'_>) -> Result<(), SetupError> {
+    let results: Vec<_> =
+        batch.hooks.iter().enumerate().map(|(number, hook)| run(batch, number, hook)).collect();
+    results.into_iter().collect()
+}
+
+fn run(batch: Batch<'_>, number: usize, hook: &Hook) -> Result<(), SetupError> {
+    let action = || format!("error running {} hook #{number} {:?}", batch.kind, hook.path);
+    let failed = |cause: &str| because(batch.step, Blame::Caller, action(), cause);
+    // Files, not pipes: neither a hook that reads nothing nor one that talks a lot can block us.
+    let input = fd::sealed_memory(c"state", batch.state.as_bytes()).at(batch.step, action)?;
+    let mut errors = std::fs::File::from(memory_file().at(batch.step, action)?);
+    let error_output = errors.try_clone().map_err(|e| fd::errno(&e)).at(batch.step, action)?;
+    let env = if hook.env.is_empty() { batch.default_env } else { &hook.env };
+    let mut command = Command::new(&hook.path);
+    command
+        .args(hook.args.iter().skip(1))
+        .arg0(hook.args.first().unwrap_or(&hook.path))
+        .env_clear()
+        .envs(env.iter().filter_map(|entry| entry.split_once('=')))
+        .current_dir(batch.cwd)
+        .stdin(input)
+        .stdout(Stdio::null())
+        .stderr(error_output);
+    let child = command.spawn().map_err(|e| fd::errno(&e)).at(batch.step, action)?;
+    let timeout = hook.timeout_seconds.map_or(LONGEST, |s| Duration::from_secs(u64::from(s)));
+    match wait(child, timeout).at(batch.step, action)? {
+        None => Err(failed(&format!("killed after its timeout of {} s", timeout.as_secs()))),
+        Some(status) if status.success() => Ok(()),
+        Some(status) => {
+            let mut text = String::new();
+            // Whatever can be read of it is good enough for a message.
+            drop(errors.rewind());
+            drop(errors.take(MAX_MESSAGE).read_to_string(&mut text));
+            let code = match (status.code(), status.signal()) {
+                (Some(code), _) => format!("exit status {code}"),
+                (None, signal) => format!("signal {}", signal.unwrap_or_default()),
+            };
+            let text = text.trim();
+            Err(failed(&if text.is_empty() { code } else { format!("{code}: {text}") }))
+        }
+    }
+}
+
+fn memory_file() -> Result<std::os::fd::OwnedFd, hull_sys::Errno> {
+    nix::sys::memfd::memfd_create(c"errors", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
+}
+
+/// Waits for the child, kills it when the time is over (`None` then), reaps it in any case.
+fn wait(mut child: Child, timeout: Duration) -> Result<Option<ExitStatus>, hull_sys::Errno> {
+    let pid = i32::try_from(child.id()).map_err(|_| hull_sys::Errno::ESRCH)?;
+    let ended = pidfd::open(pid).and_then(|fd| pidfd::wait_ended(fd, timeout));
+    let in_time = matches!(ended, Ok(true));
+    if !in_time {
+        // It may have ended in between, which is as good.
+        drop(child.kill());
+    }
+    let status = child.wait().map_err(|e| fd::errno(&e))?;
+    ended.map(|_| in_time.then_some(status))
+}

@@ -1,0 +1,111 @@
+//! Jobs on the host's side that may block: mounting and unmounting the root file system, cgroups,
+//! hooks. Each runs in a child of its own, so that it may take its time, change its directory or die.
+
+mod rootfs;
+
+use crate::failure::{At, because, from_cgroup};
+use crate::{fault, hook};
+use crate::sync::Sync;
+pub use rootfs::unmount as unmount_rootfs;
+use hull_abi::{Blame, CgroupPaths, CgroupSetup, FromInit, HostJob, HostMount, SetupError, Step};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Largest encoded job.
+const MAX_JOB: u64 = 16 << 20;
+/// How long killed processes may take to leave their cgroup.
+const KILL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Does the job in `body` and says that it is done.
+pub(crate) fn run(sync: &Sync, body: OwnedFd) -> Result<(), SetupError> {
+    let bytes = hull_sys::fd::read_to_end(body, MAX_JOB)
+        .at(Step::Plan, || "read a job".to_owned())?;
+    let job: HostJob = hull_abi::decode(&bytes).map_err(|e| {
+        because(Step::Plan, Blame::Hull, "read a job".to_owned(), &e.to_string())
+    })?;
+    perform(job)?;
+    sync.send(Step::Plan, &FromInit::Done)
+}
+
+fn perform(job: HostJob) -> Result<(), SetupError> {
+    match job {
+        HostJob::Prepare { mounts, rootfs, cgroup } => prepare(&mounts, &rootfs, cgroup.as_ref()),
+        HostJob::Release { rootfs, unmount, cgroup } => release(&rootfs, unmount, &cgroup),
+        HostJob::Update { cgroup, resources } => {
+            hull_cgroup::update(&cgroup, &resources).map_err(|e| from_cgroup(Step::Cgroup, &e))
+        }
+        HostJob::Freeze { cgroup } => {
+            hull_cgroup::freeze(&cgroup).map_err(|e| from_cgroup(Step::Freezer, &e))
+        }
+        HostJob::Thaw { cgroup } => {
+            hull_cgroup::thaw(&cgroup).map_err(|e| from_cgroup(Step::Freezer, &e))
+        }
+        HostJob::Kill { cgroup } => {
+            hull_cgroup::kill(&cgroup).map_err(|e| from_cgroup(Step::Kill, &e))
+        }
+        HostJob::Hooks { kind, hooks, state, cwd, stop_at_failure } => {
+            let batch = hook::Batch {
+                step: Step::HostHooks,
+                kind: &kind,
+                hooks: &hooks,
+                state: &state,
+                cwd: &cwd,
+                default_env: &[],
+            };
+            if stop_at_failure { hook::run_all(batch) } else { hook::run_each(batch) }
+        }
+    }
+}
+
+fn prepare(
+    mounts: &[HostMount],
+    rootfs: &str,
+    cgroup: Option<&CgroupSetup>,
+) -> Result<(), SetupError> {
+    fault::point(Step::RootfsMount)?;
+    rootfs::mount(mounts, rootfs)?;
+    let made = fault::point(Step::Cgroup).and_then(|()| match cgroup {
+        Some(setup) => hull_cgroup::create(setup).map_err(|e| from_cgroup(Step::Cgroup, &e)),
+        None => Ok(()),
+    });
+    made.inspect_err(|_| {
+        if !mounts.is_empty() {
+            // The first failure is the one to report.
+            drop(rootfs::unmount(Path::new(rootfs)));
+        }
+    })
+}
+
+/// Kills what is left in the cgroup, removes it and unmounts the root file system. All three are
+/// tried; the first failure is reported.
+///
+/// # Errors
+/// With the step that failed; what was missing already is no failure.
+pub fn release(rootfs: &str, unmount: bool, cgroup: &CgroupPaths) -> Result<(), SetupError> {
+    fault::point(Step::CgroupRemove)?;
+    let removed = empty_cgroup(cgroup).and_then(|()| {
+        hull_cgroup::remove(cgroup).map_err(|e| from_cgroup(Step::CgroupRemove, &e))
+    });
+    fault::point(Step::RootfsUnmount)?;
+    let unmounted = if unmount { rootfs::unmount(Path::new(rootfs)) } else { Ok(()) };
+    removed.and(unmounted)
+}
+
+fn empty_cgroup(cgroup: &CgroupPaths) -> Result<(), SetupError> {
+    let fail = |e: &hull_cgroup::Error| from_cgroup(Step::Kill, e);
+    let deadline = Instant::now() + KILL_DEADLINE;
+    let mut pause = Duration::from_micros(200);
+    while hull_cgroup::is_populated(cgroup).map_err(|e| fail(&e))? {
+        hull_cgroup::kill(cgroup).map_err(|e| fail(&e))?;
+        if Instant::now() > deadline {
+            let action = "kill what is left in the cgroup".to_owned();
+            let cause = "processes are still there after 5 s";
+            return Err(because(Step::Kill, Blame::Host, action, cause));
+        }
+        // A killed process leaves its cgroup when it has exited, which no descriptor tells on v1.
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    Ok(())
+}

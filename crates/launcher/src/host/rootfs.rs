@@ -1,0 +1,252 @@
+//! The root file system that containerd's snapshotter describes, mounted on a directory of the
+//! bundle in the host's mount namespace, where hooks and other tools expect it.
+
+use crate::failure::{At, Blamed, because};
+use hull_abi::{Blame, HostMount, SetupError, Step};
+use hull_sys::Errno;
+use hull_sys::fs::InRoot;
+use nix::mount::{MntFlags, MsFlags, mount as mount2, umount2};
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// mount(2) takes one page of options.
+const MAX_DATA: usize = 4095;
+/// A busy mount is tried again this often: somebody may be looking at it.
+const UNMOUNT_ATTEMPTS: u32 = 10;
+
+/// Applies the mounts in order; on failure the earlier ones are undone.
+pub(super) fn mount(mounts: &[HostMount], rootfs: &str) -> Result<(), SetupError> {
+    if mounts.is_empty() {
+        return Ok(());
+    }
+    match std::fs::create_dir(rootfs) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(e) => {
+            return Err(hull_sys::fd::errno(&e))
+                .at(Step::RootfsMount, || format!("make {rootfs:?}"));
+        }
+    }
+    mounts.iter().try_for_each(|m| mount_one(m, rootfs)).inspect_err(|_| {
+        // The first failure is the one to report.
+        drop(unmount(Path::new(rootfs)));
+    })
+}
+
+/// What the words of mount(8) mean to mount(2).
+#[derive(Debug, PartialEq, Eq)]
+struct Parsed {
+    flags: MsFlags,
+    propagation: MsFlags,
+    data: Vec<String>,
+}
+
+fn parse(options: &[String]) -> Parsed {
+    let mut parsed =
+        Parsed { flags: MsFlags::empty(), propagation: MsFlags::empty(), data: Vec::new() };
+    for option in options {
+        let (flag, set) = match option.as_str() {
+            "ro" => (MsFlags::MS_RDONLY, true),
+            "rw" => (MsFlags::MS_RDONLY, false),
+            "nosuid" => (MsFlags::MS_NOSUID, true),
+            "suid" => (MsFlags::MS_NOSUID, false),
+            "nodev" => (MsFlags::MS_NODEV, true),
+            "dev" => (MsFlags::MS_NODEV, false),
+            "noexec" => (MsFlags::MS_NOEXEC, true),
+            "exec" => (MsFlags::MS_NOEXEC, false),
+            "sync" => (MsFlags::MS_SYNCHRONOUS, true),
+            "async" => (MsFlags::MS_SYNCHRONOUS, false),
+            "dirsync" => (MsFlags::MS_DIRSYNC, true),
+            "noatime" => (MsFlags::MS_NOATIME, true),
+            "atime" => (MsFlags::MS_NOATIME, false),
+            "nodiratime" => (MsFlags::MS_NODIRATIME, true),
+            "diratime" => (MsFlags::MS_NODIRATIME, false),
+            "relatime" => (MsFlags::MS_RELATIME, true),
+            "norelatime" => (MsFlags::MS_RELATIME, false),
+            "strictatime" => (MsFlags::MS_STRICTATIME, true),
+            "bind" => (MsFlags::MS_BIND, true),
+            "rbind" => (MsFlags::MS_BIND.union(MsFlags::MS_REC), true),
+            "defaults" => continue,
+            word => {
+                match propagation(word) {
+                    Some(flags) => parsed.propagation = flags,
+                    None => parsed.data.push(word.to_owned()),
+                }
+                continue;
+            }
+        };
+        parsed.flags.set(flag, set);
+    }
+    parsed
+}
+
+fn propagation(word: &str) -> Option<MsFlags> {
+    let recursive = |flags: MsFlags| flags.union(MsFlags::MS_REC);
+    Some(match word {
+        "private" => MsFlags::MS_PRIVATE,
+        "rprivate" => recursive(MsFlags::MS_PRIVATE),
+        "slave" => MsFlags::MS_SLAVE,
+        "rslave" => recursive(MsFlags::MS_SLAVE),
+        "shared" => MsFlags::MS_SHARED,
+        "rshared" => recursive(MsFlags::MS_SHARED),
+        "unbindable" => MsFlags::MS_UNBINDABLE,
+        "runbindable" => recursive(MsFlags::MS_UNBINDABLE),
+        _ => return None,
+    })
+}
+
+fn mount_one(wanted: &HostMount, rootfs: &str) -> Result<(), SetupError> {
+    let action =
+        || format!("mount {} {:?} on {rootfs:?}{}", wanted.fstype, wanted.source, wanted.target);
+    let mut parsed = parse(&wanted.options);
+    if wanted.fstype == "bind" {
+        parsed.flags |= MsFlags::MS_BIND;
+    }
+    // A sub-path lies in a mounted image, whose links must not lead out of it.
+    let sub = if wanted.target.is_empty() || wanted.target == "/" {
+        None
+    } else {
+        let root = InRoot::open(Path::new(rootfs)).at(Step::RootfsMount, action)?;
+        Some(root.create_dir_all(&wanted.target, 0o755).at(Step::RootfsMount, action)?)
+    };
+    let target = match &sub {
+        Some(fd) => PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())),
+        None => PathBuf::from(rootfs),
+    };
+    let data = shortened(&parsed.data).at(Step::RootfsMount, action)?;
+    mount2(
+        Some(wanted.source.as_str()),
+        &target,
+        Some(wanted.fstype.as_str()).filter(|t| *t != "bind"),
+        parsed.flags,
+        Some(data.as_str()).filter(|d| !d.is_empty()),
+    )
+    .at(Step::RootfsMount, action)
+    .blame(Blame::Host)?;
+    let none: Option<&str> = None;
+    let attributes = parsed.flags - MsFlags::MS_BIND - MsFlags::MS_REC;
+    if parsed.flags.contains(MsFlags::MS_BIND) && !attributes.is_empty() {
+        // A bind takes its attributes in a second call (mount(2)).
+        let again = attributes | MsFlags::MS_BIND | MsFlags::MS_REMOUNT;
+        mount2(none, &target, none, again, none).at(Step::RootfsMount, action)?;
+    }
+    if !parsed.propagation.is_empty() {
+        mount2(none, &target, none, parsed.propagation, none).at(Step::RootfsMount, action)?;
+    }
+    Ok(())
+}
+
+/// Joins options. When they do not fit into a page, which an overlay of many layers does not, the
+/// directory that all lower ones share becomes our own and their paths relative to it.
+fn shortened(options: &[String]) -> Result<String, Errno> {
+    let data = options.join(",");
+    if data.len() <= MAX_DATA {
+        return Ok(data);
+    }
+    let Some(lower) = options.iter().find_map(|o| o.strip_prefix("lowerdir=")) else {
+        return Err(Errno::E2BIG);
+    };
+    let shared = shared_directory(lower).ok_or(Errno::E2BIG)?;
+    nix::unistd::chdir(shared.as_str())?;
+    let relative: Vec<&str> =
+        lower.split(':').filter_map(|p| p.strip_prefix(&shared)?.strip_prefix('/')).collect();
+    let lower = format!("lowerdir={}", relative.join(":"));
+    let options: Vec<&str> = options
+        .iter()
+        .map(|o| if o.starts_with("lowerdir=") { lower.as_str() } else { o.as_str() })
+        .collect();
+    let data = options.join(",");
+    if data.len() <= MAX_DATA { Ok(data) } else { Err(Errno::E2BIG) }
+}
+
+/// The longest directory above every path of a `:`-separated list.
+fn shared_directory(paths: &str) -> Option<String> {
+    let mut paths = paths.split(':');
+    let mut shared = Path::new(paths.next()?).parent()?;
+    for path in paths {
+        while !Path::new(path).parent()?.starts_with(shared) {
+            shared = shared.parent()?;
+        }
+    }
+    shared.to_str().filter(|s| s.len() > 1).map(str::to_owned)
+}
+
+/// Unmounts everything at and below a directory, the latest mount first.
+///
+/// # Errors
+/// "rootfs umount" with the mount point that stays busy.
+pub fn unmount(rootfs: &Path) -> Result<(), SetupError> {
+    let info = std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|e| hull_sys::fd::errno(&e))
+        .at(Step::RootfsUnmount, || "read /proc/self/mountinfo".to_owned())?;
+    let mut points: Vec<PathBuf> =
+        info.lines().filter_map(mount_point).filter(|p| p.starts_with(rootfs)).collect();
+    // Later lines were mounted later, possibly on top of earlier ones.
+    points.reverse();
+    points.iter().try_for_each(|point| unmount_one(point))
+}
+
+fn unmount_one(point: &Path) -> Result<(), SetupError> {
+    let action = || format!("failed rootfs umount of {}", point.display());
+    let mut pause = Duration::from_millis(1);
+    for _ in 0..UNMOUNT_ATTEMPTS {
+        match umount2(point, MntFlags::UMOUNT_NOFOLLOW) {
+            // No longer a mount, or gone: what we wanted.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+            Err(Errno::EBUSY) => {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            Err(errno) => return Err(errno).at(Step::RootfsUnmount, action),
+        }
+    }
+    Err(because(Step::RootfsUnmount, Blame::Host, action(), "device or resource busy"))
+}
+
+/// The fifth field of a mountinfo line with its octal escapes undone
+/// ([proc_pid_mountinfo(5)](https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html)).
+fn mount_point(line: &str) -> Option<PathBuf> {
+    let field = line.split(' ').nth(4)?;
+    let mut text = String::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((before, after)) = rest.split_once('\\') {
+        text.push_str(before);
+        let code = after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok())?;
+        text.push(char::from(code));
+        rest = after.get(3..)?;
+    }
+    text.push_str(rest);
+    Some(PathBuf::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&w| w.to_owned()).collect()
+    }
+
+    #[test]
+    fn words_become_flags_and_the_last_one_wins() {
+        let parsed = parse(&options(&["rbind", "ro", "rw", "nosuid", "rprivate", "index=off"]));
+        assert_eq!(parsed.flags, MsFlags::MS_BIND | MsFlags::MS_REC | MsFlags::MS_NOSUID);
+        assert_eq!(parsed.propagation, MsFlags::MS_PRIVATE | MsFlags::MS_REC);
+        assert_eq!(parsed.data, ["index=off"]);
+    }
+
+    #[test]
+    fn shared_directory_is_the_deepest_common_parent() {
+        assert_eq!(shared_directory("/a/b/1/fs:/a/b/22/fs").as_deref(), Some("/a/b"));
+        assert_eq!(shared_directory("/a/b/1:/a/bc/2").as_deref(), Some("/a"));
+        assert_eq!(shared_directory("/a/1:/b/2"), None);
+    }
+
+    #[test]
+    fn mountinfo_escapes_are_undone() {
+        let line = r"36 35 98:0 / /a\040b\134c rw shared:1 - ext4 /dev/root rw";
+        assert_eq!(mount_point(line), Some(PathBuf::from(r"/a b\c")));
+        assert_eq!(mount_point("36 35"), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! Device nodes and links in /dev. Every node is made in, and checked through, a descriptor of a
+//! directory inside the root; nothing is followed by name (CVE-2026-41579, CVE-2026-88265).
+
+use crate::failure::{At, Blamed, because};
+use hull_abi::{Blame, Device, Plan, SetupError, Step};
+use hull_sys::fs::{InRoot, ensure_symlink};
+use hull_sys::mount::{clone_tree, move_mount};
+use hull_sys::{Errno, fd};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat, makedev, mknodat, umask};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+const LINKS: [(&str, &str); 4] = [
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+];
+
+/// Makes what the plan lists.
+pub(super) fn make(root: &InRoot, plan: &Plan) -> Result<(), SetupError> {
+    // The modes are the spec's, whatever mask we inherited; the process gets its own mask later.
+    umask(Mode::empty());
+    for device in &plan.devices {
+        node(root, device)?;
+    }
+    if plan.device_links {
+        links(root)?;
+    }
+    Ok(())
+}
+
+fn node(root: &InRoot, device: &Device) -> Result<(), SetupError> {
+    let action = || format!("make device {:?}", device.path);
+    let (parent, name) =
+        root.parent(&device.path, 0o755).at(Step::Devices, action).blame(Blame::Image)?;
+    let kind = SFlag::from_bits_truncate(device.mode) & SFlag::S_IFMT;
+    let mode = Mode::from_bits_truncate(device.mode & 0o7777);
+    let rdev = makedev(u64::from(device.major), u64::from(device.minor));
+    match mknodat(&parent, name, kind, mode, rdev) {
+        Ok(()) => {}
+        Err(Errno::EEXIST) => {}
+        Err(Errno::EPERM) => return bind(parent.as_fd(), name, device),
+        Err(errno) => return Err(errno).at(Step::Devices, action),
+    }
+    let handle = open_nofollow(parent.as_fd(), name).at(Step::Devices, action)?;
+    let found = fstat(&handle).at(Step::Devices, action)?;
+    let same_kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == kind;
+    if !same_kind || (kind != SFlag::S_IFIFO && found.st_rdev != rdev) {
+        let cause = "something else is there already";
+        return Err(because(Step::Devices, Blame::Image, action(), cause));
+    }
+    let magic = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    if found.st_mode & 0o7777 != device.mode & 0o7777 {
+        nix::sys::stat::fchmodat(
+            nix::fcntl::AT_FDCWD,
+            magic.as_str(),
+            mode,
+            nix::sys::stat::FchmodatFlags::FollowSymlink,
+        )
+        .at(Step::Devices, action)?;
+    }
+    if (found.st_uid, found.st_gid) != (device.uid, device.gid) {
+        let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+        fchownat(&handle, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
+            .at(Step::Devices, action)?;
+    }
+    Ok(())
+}
+
+fn open_nofollow(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Where nodes may not be made, the host's own node is bound.
+fn bind(parent: BorrowedFd<'_>, name: &str, device: &Device) -> Result<(), SetupError> {
+    let action = || format!("bind device {:?}", device.path);
+    let tree = clone_tree(&device.path, false).at(Step::Devices, action)?;
+    let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(parent, name, flags, Mode::from_bits_truncate(0o600));
+    drop(file.at(Step::Devices, action)?);
+    let target = open_nofollow(parent, name).at(Step::Devices, action)?;
+    move_mount(&tree, &target).at(Step::Devices, action)
+}
+
+fn links(root: &InRoot) -> Result<(), SetupError> {
+    let action = |name: &str| format!("link /dev/{name}");
+    let dev = root
+        .create_dir_all("/dev", 0o755)
+        .at(Step::Devices, || "open /dev".to_owned())
+        .blame(Blame::Image)?;
+    for (target, name) in LINKS {
+        match ensure_symlink(target, &dev, name) {
+            // An image that brings its own keeps it.
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno).at(Step::Devices, || action(name)),
+        }
+    }
+    match ensure_symlink("pts/ptmx", &dev, "ptmx") {
+        // The host's multiplexer would hand out the host's terminals.
+        Err(Errno::EEXIST) => unlinkat(&dev, "ptmx", UnlinkatFlags::NoRemoveDir)
+            .and_then(|()| ensure_symlink("pts/ptmx", &dev, "ptmx")),
+        other => other,
+    }
+    .at(Step::Devices, || action("ptmx"))
+}
+
+/// The container's own `/dev/null`, if it is the real one.
+pub(super) fn open_null(flags: OFlag) -> Result<OwnedFd, Errno> {
+    let root = InRoot::open(std::path::Path::new("/"))?;
+    let handle = root.resolve_nofollow("/dev/null")?;
+    let stat = fstat(&handle)?;
+    if !is_null(&stat) {
+        return Err(Errno::ENODEV);
+    }
+    if flags.contains(OFlag::O_PATH) {
+        return Ok(handle);
+    }
+    root.open_at("/dev/null", flags | OFlag::O_NOFOLLOW)
+}
+
+fn is_null(stat: &nix::sys::stat::FileStat) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR
+        && stat.st_rdev == makedev(1, 3)
+}
+
+/// Standard streams that are the host's `/dev/null` become the container's: the host's inode would
+/// be out of reach after a change of labels or owners.
+pub(super) fn reopen_null_stdio() -> Result<(), SetupError> {
+    for number in 0..3u8 {
+        let magic = format!("/proc/self/fd/{number}");
+        let stdio: [&dyn AsFd; 3] = [&std::io::stdin(), &std::io::stdout(), &std::io::stderr()];
+        let Some(stream) = stdio.get(usize::from(number)) else { continue };
+        if !fstat(stream.as_fd()).is_ok_and(|stat| is_null(&stat)) {
+            continue;
+        }
+        match open_null(OFlag::O_RDWR | OFlag::O_CLOEXEC) {
+            Ok(null) => {
+                fd::place(null, number).at(Step::Console, || format!("replace {magic}"))?;
+            }
+            // An image without a real /dev/null keeps the host's.
+            Err(_) => return Ok(()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The root of the container: prepared before the pivot, entered by it, made read-only at the end.
+
+use crate::failure::{At, Blamed};
+use hull_abi::{Blame, Plan, Propagation, Root, SetupError, Step};
+use hull_sys::fs::InRoot;
+use hull_sys::mount::{MountAttr, clone_tree_at, move_mount, set_attr};
+use hull_sys::Errno;
+use nix::fcntl::OFlag;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, chroot, fchdir, pivot_root};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+const NONE: Option<&str> = None;
+
+/// The kernel's flag of a propagation type.
+pub(super) fn propagation_flag(propagation: Propagation) -> MsFlags {
+    match propagation {
+        Propagation::Private => MsFlags::MS_PRIVATE,
+        Propagation::Slave => MsFlags::MS_SLAVE,
+        Propagation::Shared => MsFlags::MS_SHARED,
+        Propagation::Unbindable => MsFlags::MS_UNBINDABLE,
+    }
+}
+
+/// Cuts the mount namespace off the host's and makes the root file system a mount of its own.
+pub(super) fn prepare(root: &Root) -> Result<InRoot, SetupError> {
+    let action = || format!("prepare root {:?}", root.path);
+    // Slave, not private: mounts that the host makes later still come in where a volume asks for it.
+    mount(NONE, "/", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)
+        .at(Step::RootfsPrepare, || "make / a recursive slave".to_owned())?;
+    let original =
+        InRoot::open(Path::new(&root.path)).at(Step::RootfsPrepare, action).blame(Blame::Caller)?;
+    // pivot_root demands a mount point; the copy also keeps the flags of the original.
+    let copy = clone_tree_at(&original, true).at(Step::RootfsPrepare, action)?;
+    move_mount(&copy, &original).at(Step::RootfsPrepare, action)?;
+    Ok(InRoot::from_fd(copy))
+}
+
+/// Makes the prepared root "/" and gets rid of the host's tree.
+pub(super) fn pivot(root: InRoot, plan: &Plan) -> Result<(), SetupError> {
+    let action = || format!("pivot_root to {:?}", plan.root.path);
+    let hooked = !plan.hooks.prestart.is_empty()
+        || !plan.hooks.create_runtime.is_empty()
+        || !plan.hooks.create_container.is_empty();
+    // A hook may have mounted something over the root; then that is the root.
+    let root = if hooked {
+        InRoot::open(Path::new(&plan.root.path)).at(Step::PivotRoot, action)?
+    } else {
+        root
+    };
+    let changed = if plan.root.pivot { pivot_into(&root) } else { move_into(&root, plan) };
+    changed.and_then(|()| chdir("/")).at(Step::PivotRoot, action)?;
+    drop(root);
+    if let Some(propagation) = plan.root.propagation {
+        // Before the pivot a shared root would have been refused.
+        let flags = propagation_flag(propagation) | MsFlags::MS_REC;
+        mount(NONE, "/", NONE, flags, NONE)
+            .at(Step::PivotRoot, || format!("make / {propagation:?}").to_lowercase())?;
+    }
+    Ok(())
+}
+
+/// Stacks the old root on the new one and detaches it, so that no directory in the image is needed
+/// and a read-only one does (pivot_root(2), NOTES).
+fn pivot_into(root: &InRoot) -> Result<(), Errno> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let old: OwnedFd = nix::fcntl::open("/", flags, Mode::empty())?;
+    fchdir(root.as_fd())?;
+    pivot_root(".", ".")?;
+    fchdir(&old)?;
+    // A slave, so that detaching it does not unmount anything of the host.
+    mount(NONE, ".", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)?;
+    umount2(".", MntFlags::MNT_DETACH)
+}
+
+/// For hosts whose root is an initramfs, which cannot be pivoted. First every other view of proc and
+/// sysfs goes away: what is left behind the moved root must offer nothing unmasked.
+fn move_into(root: &InRoot, plan: &Plan) -> Result<(), Errno> {
+    let info = std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|e| hull_sys::fd::errno(&e))?;
+    for line in info.lines() {
+        let (Some(point), Some(fstype)) = (
+            line.split(' ').nth(4),
+            line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next()),
+        ) else {
+            continue;
+        };
+        if matches!(fstype, "proc" | "sysfs") && !Path::new(point).starts_with(&plan.root.path) {
+            match umount2(point, MntFlags::MNT_DETACH) {
+                Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+                Err(Errno::EPERM) => {
+                    mount(Some("tmpfs"), point, Some("tmpfs"), MsFlags::MS_RDONLY, NONE)?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    fchdir(root.as_fd())?;
+    mount(Some("."), "/", NONE, MsFlags::MS_MOVE, NONE)?;
+    chroot(".")
+}
+
+/// Last of all: everything before may have had to write.
+pub(super) fn make_read_only(root: &Root) -> Result<(), SetupError> {
+    if !root.readonly {
+        return Ok(());
+    }
+    let action = || "make / read-only".to_owned();
+    let top = InRoot::open(Path::new("/")).at(Step::ReadonlyMounts, action)?;
+    let attr = MountAttr { set: nix::libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+    set_attr(top.as_fd(), attr, false).at(Step::ReadonlyMounts, action)
+}

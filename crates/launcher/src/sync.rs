@@ -1,0 +1,61 @@
+//! The new process's end of its sync socket (protocol: `hull_abi::FromInit`).
+
+use crate::failure::{At, because};
+use hull_abi::{Blame, FromInit, SetupError, Step, ToInit};
+use hull_sys::socket;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// The only way in which a new process speaks to the daemon.
+#[derive(Debug)]
+pub(crate) struct Sync(OwnedFd);
+
+impl Sync {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    pub(crate) fn raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Sends a message with plain write(2), which every usable seccomp filter allows.
+    pub(crate) fn send(&self, step: Step, message: &FromInit) -> Result<(), SetupError> {
+        let bytes = encoded(step, message)?;
+        socket::write_datagram(&self.0, &bytes).at(step, || "tell the shim".to_owned())
+    }
+
+    /// Sends a message with a descriptor; only before the seccomp filter is loaded.
+    pub(crate) fn send_fd(
+        &self,
+        step: Step,
+        message: &FromInit,
+        fd: BorrowedFd<'_>,
+    ) -> Result<(), SetupError> {
+        let bytes = encoded(step, message)?;
+        socket::send(self.0.as_fd(), &bytes, &[fd]).at(step, || "tell the shim".to_owned())
+    }
+
+    /// Waits for a message with plain read(2). The end means that the daemon gave us up: there is
+    /// nobody left to tell, so the process just ends.
+    pub(crate) fn receive(&self, step: Step) -> Result<ToInit, SetupError> {
+        let bytes = socket::read_datagram(&self.0).at(step, || "wait for the shim".to_owned())?;
+        if bytes.is_empty() {
+            hull_sys::process::exit_now(1);
+        }
+        hull_abi::decode(&bytes)
+            .map_err(|e| because(step, Blame::Hull, "read a message".to_owned(), &e.to_string()))
+    }
+
+    /// Reports a failure, as far as that is possible.
+    pub(crate) fn fail(&self, error: SetupError) {
+        if let Ok(bytes) = hull_abi::encode(&FromInit::Failed(error)) {
+            // Without the daemon there is nobody to tell.
+            socket::write_datagram(&self.0, &bytes).ok();
+        }
+    }
+}
+
+fn encoded(step: Step, message: &FromInit) -> Result<Vec<u8>, SetupError> {
+    hull_abi::encode(message)
+        .map_err(|e| because(step, Blame::Hull, "make a message".to_owned(), &e.to_string()))
+}

@@ -1,0 +1,156 @@
+//! The way from a config to a plan: one line for each section, in the order of the plan.
+
+use crate::process::Context;
+use crate::{Host, Inputs, Invalid};
+use crate::{
+    config, devices, hooks, mounts, namespaces, process, resources, root, seccomp, sysctl,
+};
+use hull_abi::{ExecPlan, Plan, Resources, Seccomp};
+use oci_spec::runtime::{Linux, Spec};
+
+/// Decides everything about a container.
+///
+/// # Errors
+/// [`Invalid`] names the first field that is wrong or that we cannot honour.
+pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
+    let mut warnings = Vec::new();
+    let spec = config::spec(inputs.config, &mut warnings)?;
+    let linux = spec
+        .linux()
+        .as_ref()
+        .ok_or_else(|| Invalid::missing("linux"))?;
+    let process = spec
+        .process()
+        .as_ref()
+        .ok_or_else(|| Invalid::missing("process"))?;
+    let namespaces = namespaces::lower(linux)?;
+    let mounts = mounts::lower(&spec, inputs.bundle, &namespaces, &mut warnings)?;
+    let dev_is_bound = devices::dev_is_bound(&mounts);
+    check_mount_label(linux)?;
+    let context = Context {
+        host,
+        terminal: inputs.terminal,
+        seccomp: filter(linux, &mut warnings)?,
+        init: None,
+    };
+    Ok(Plan {
+        oci_version: oci_version(&spec)?,
+        root: root::lower(&spec, linux, inputs)?,
+        hostname: root::uts_name(spec.hostname().as_ref(), "hostname", &namespaces)?,
+        domainname: root::uts_name(spec.domainname().as_ref(), "domainname", &namespaces)?,
+        mounts,
+        devices: devices::lower(linux, dev_is_bound, &mut warnings)?,
+        device_links: !dev_is_bound,
+        masked_paths: root::covered_paths(linux.masked_paths(), "linux.maskedPaths")?,
+        readonly_paths: root::covered_paths(linux.readonly_paths(), "linux.readonlyPaths")?,
+        sysctls: sysctl::lower(linux, &namespaces)?,
+        process: process::lower(process, context, &mut warnings)?,
+        hooks: hooks::lower(&spec)?,
+        cgroups_path: resources::cgroups_path(linux, inputs)?,
+        resources: new_resources(linux, &mut warnings)?,
+        annotations: annotations(&spec),
+        namespaces,
+        warnings,
+    })
+}
+
+/// Decides everything about an additional process of a container, given the `Process` JSON of an
+/// Exec request.
+///
+/// The filter is the container's. An LSM label, limits, the OOM score and the umask are those of
+/// init where the request has none, as in runc; capabilities are exactly the request's.
+///
+/// # Errors
+/// [`Invalid`] names the first field that is wrong or that we cannot honour.
+pub fn lower_exec(
+    process_json: &[u8],
+    terminal: bool,
+    init: &Plan,
+    host: &Host,
+) -> Result<ExecPlan, Invalid> {
+    let mut warnings = Vec::new();
+    let process = config::process(process_json, &mut warnings)?;
+    let context = Context {
+        host,
+        terminal,
+        seccomp: init.process.seccomp.clone(),
+        init: Some(&init.process),
+    };
+    Ok(ExecPlan {
+        process: process::lower(&process, context, &mut warnings)?,
+        namespaces: init
+            .namespaces
+            .iter()
+            .map(|namespace| namespace.kind)
+            .collect(),
+        v1_cgroups: Vec::new(),
+    })
+}
+
+/// Lowers the `LinuxResources` JSON of an Update request, and says what was ignored. Device rules
+/// are left alone where the request has none.
+///
+/// # Errors
+/// [`Invalid`] names the first field that is wrong or that we cannot honour.
+pub fn lower_resources(json: &[u8]) -> Result<(Resources, Vec<String>), Invalid> {
+    let mut warnings = Vec::new();
+    let given = config::resources(json)?;
+    let mut lowered = resources::lower(&given, &mut warnings)?;
+    if given.devices().is_some() {
+        lowered.devices = Some(resources::device_rules_of(Some(&given))?);
+    }
+    Ok((lowered, warnings))
+}
+
+fn new_resources(linux: &Linux, warnings: &mut Vec<String>) -> Result<Resources, Invalid> {
+    let given = linux.resources().as_ref();
+    let mut lowered = match given {
+        Some(given) => resources::lower(given, warnings)?,
+        None => Resources::default(),
+    };
+    lowered.devices = Some(resources::device_rules_of(given)?);
+    Ok(lowered)
+}
+
+fn filter(linux: &Linux, warnings: &mut Vec<String>) -> Result<Option<Seccomp>, Invalid> {
+    let Some(profile) = linux.seccomp() else {
+        return Ok(None);
+    };
+    let (filter, ignored) = seccomp::compile(profile)?;
+    warnings.extend(ignored);
+    Ok(Some(filter))
+}
+
+fn check_mount_label(linux: &Linux) -> Result<(), Invalid> {
+    match linux.mount_label().as_deref() {
+        None | Some("") => Ok(()),
+        Some(_) => Err(Invalid::unsupported("linux.mountLabel", "a mount label is")),
+    }
+}
+
+/// Version 1 of the spec in any minor version; newer ones only add fields.
+fn oci_version(spec: &Spec) -> Result<String, Invalid> {
+    let version = spec.version();
+    let mut numbers = version.splitn(3, '.');
+    let (major, minor, patch) = (numbers.next(), numbers.next(), numbers.next());
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let starts_with_digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    if major == Some("1") && minor.is_some_and(is_number) && patch.is_some_and(starts_with_digit) {
+        return Ok(version.clone());
+    }
+    Err(Invalid::new(
+        "ociVersion",
+        format!("{version:?} is not a version 1.x.y of the spec"),
+    ))
+}
+
+fn annotations(spec: &Spec) -> Vec<(String, String)> {
+    let mut annotations: Vec<(String, String)> = spec
+        .annotations()
+        .iter()
+        .flatten()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    annotations.sort();
+    annotations
+}

@@ -1,0 +1,160 @@
+//! `mounts` (<https://github.com/opencontainers/runtime-spec/blob/main/config.md#mounts>).
+
+use crate::mount_options::{self, MountOptions};
+use crate::{Invalid, paths};
+use hull_abi::{CgroupMount, Mount, MountSource, NamespaceKind, NamespacePlan};
+use oci_spec::runtime as oci;
+
+/// The mounts in the order of the config.
+pub(crate) fn lower(
+    spec: &oci::Spec,
+    bundle: &str,
+    namespaces: &[NamespacePlan],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Mount>, Invalid> {
+    let own_cgroup_view = namespaces
+        .iter()
+        .any(|one| one.kind == NamespaceKind::Cgroup);
+    let mut lowered = Vec::new();
+    for (i, mount) in spec.mounts().iter().flatten().enumerate() {
+        let field = format!("mounts[{i}]");
+        let options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
+        if options.idmap {
+            return Err(Invalid::unsupported(
+                field + ".options",
+                "an id-mapped mount is",
+            ));
+        }
+        let destination = destination(mount, &field, warnings)?;
+        warn_about(&options, mount, &destination, warnings);
+        lowered.push(Mount {
+            destination,
+            set: options.own.set,
+            clear: options.own.clear,
+            set_recursive: options.recursive.set,
+            clear_recursive: options.recursive.clear,
+            propagation: options.propagation,
+            tmpcopyup: options.tmpcopyup && is_tmpfs(mount, &options),
+            source: match kind(mount, &options) {
+                Kind::Bind => bind(mount, &options, bundle, &field)?,
+                Kind::Cgroup => MountSource::Cgroup(CgroupMount {
+                    own_namespace: own_cgroup_view,
+                }),
+                Kind::Filesystem(fstype) => filesystem(fstype, mount, options),
+                Kind::Missing => return Err(Invalid::missing(field + ".type")),
+            },
+        });
+    }
+    Ok(lowered)
+}
+
+enum Kind<'a> {
+    Bind,
+    Cgroup,
+    Filesystem(&'a str),
+    Missing,
+}
+
+/// With `bind` or `rbind` the type means nothing.
+fn kind<'a>(mount: &'a oci::Mount, options: &MountOptions) -> Kind<'a> {
+    match mount.typ().as_deref() {
+        _ if options.bind => Kind::Bind,
+        Some("bind") => Kind::Bind,
+        Some("cgroup" | "cgroup2") => Kind::Cgroup,
+        None | Some("") => Kind::Missing,
+        Some(fstype) => Kind::Filesystem(fstype),
+    }
+}
+
+fn is_tmpfs(mount: &oci::Mount, options: &MountOptions) -> bool {
+    matches!(kind(mount, options), Kind::Filesystem("tmpfs"))
+}
+
+fn destination(
+    mount: &oci::Mount,
+    field: &str,
+    warnings: &mut Vec<String>,
+) -> Result<String, Invalid> {
+    let given = paths::text(mount.destination());
+    let cleaned = paths::clean(&given);
+    let refuse = |why: &str| Err(Invalid::new(format!("{field}.destination"), why));
+    if given.is_empty() {
+        return refuse("it is empty");
+    }
+    if cleaned == "/" {
+        return refuse("it is the root file system itself");
+    }
+    // Deprecated in the spec, which says to take it from "/".
+    if !given.starts_with('/') {
+        warnings.push(format!(
+            "mount destination {given:?} is relative, taking it as {cleaned:?}"
+        ));
+    }
+    Ok(cleaned)
+}
+
+fn bind(
+    mount: &oci::Mount,
+    options: &MountOptions,
+    bundle: &str,
+    field: &str,
+) -> Result<MountSource, Invalid> {
+    // The kernel would ignore it, and the client would believe that it holds.
+    if let Some((key, _)) = options.data.first() {
+        let why = format!("a bind mount cannot take the file system option {key:?}");
+        return Err(Invalid::new(format!("{field}.options"), why));
+    }
+    let source = mount
+        .source()
+        .as_deref()
+        .map(paths::text)
+        .unwrap_or_default();
+    if source.is_empty() {
+        return Err(Invalid::new(
+            format!("{field}.source"),
+            "a bind mount needs a source",
+        ));
+    }
+    Ok(MountSource::Bind {
+        source: paths::on_host(bundle, &source),
+        recursive: options.recursive_bind,
+    })
+}
+
+fn filesystem(fstype: &str, mount: &oci::Mount, options: MountOptions) -> MountSource {
+    let superblock = options.superblock.into_iter().map(|flag| (flag, None));
+    let source = mount
+        .source()
+        .as_deref()
+        .map(paths::text)
+        .filter(|source| !source.is_empty());
+    MountSource::Filesystem {
+        fstype: fstype.to_owned(),
+        source: source.unwrap_or_else(|| fstype.to_owned()),
+        data: superblock.chain(options.data).collect(),
+    }
+}
+
+fn warn_about(
+    options: &MountOptions,
+    mount: &oci::Mount,
+    destination: &str,
+    warnings: &mut Vec<String>,
+) {
+    let mut ignored = options.ignored.clone();
+    match kind(mount, options) {
+        Kind::Bind => ignored.extend(options.superblock.iter().cloned()),
+        Kind::Cgroup => {
+            ignored.extend(options.superblock.iter().cloned());
+            ignored.extend(options.data.iter().map(|(key, _)| key.clone()));
+        }
+        Kind::Filesystem(_) | Kind::Missing => {}
+    }
+    if options.tmpcopyup && !is_tmpfs(mount, options) {
+        ignored.push("tmpcopyup".to_owned());
+    }
+    let lines = ignored
+        .iter()
+        .map(|word| format!("mount {destination:?}: ignoring {word:?}"));
+    warnings.extend(lines);
+}

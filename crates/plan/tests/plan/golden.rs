@@ -1,0 +1,61 @@
+//! `tests/golden/NAME.json` lowers to `tests/golden/NAME.plan`. `UPDATE=1` writes the plans anew;
+//! then read the difference.
+//!
+//! The `ctr-*` configs are what `ctr` 1.6 writes, `nerdctl` and `cri-container` are shaped like
+//! what nerdctl and containerd's CRI plugin write.
+
+use crate::lower_value;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn configs() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let files = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut configs: Vec<PathBuf> = files
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .collect();
+    configs.sort();
+    configs
+}
+
+/// The plan as text. Of the filter only its presence is shown: its instructions have their own
+/// tests.
+fn render(config: &Path) -> String {
+    let json = fs::read(config).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let mut plan = lower_value(&value).unwrap();
+    let asked = value.pointer("/linux/seccomp").is_some();
+    assert_eq!(plan.process.seccomp.is_some(), asked);
+    if let Some(filter) = &mut plan.process.seccomp {
+        assert!(!filter.program.is_empty());
+        filter.program.clear();
+    }
+    let mut text = String::new();
+    writeln!(text, "{plan:#?}").unwrap();
+    text
+}
+
+#[test]
+fn configs_lower_to_their_plans() {
+    let configs = configs();
+    assert!(configs.len() >= 6, "{configs:?}");
+    for config in configs {
+        let text = render(&config);
+        let path = config.with_extension("plan");
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        let want = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            text == want,
+            "{} differs; UPDATE=1 rewrites it:\n{text}",
+            path.display()
+        );
+    }
+}

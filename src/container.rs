@@ -1,0 +1,267 @@
+//! One container: an actor that is the only writer of its state and the only sender of its events.
+//!
+//! Its loop never waits for anything but its mailbox: what takes time (starting, freezing, removing)
+//! runs beside it and comes back as an [`Outcome`]. So State, Pids, Wait, Kill and Stats are answered
+//! at once whatever else goes on, a request that its caller gave up is carried through all the same,
+//! and an exit can never overtake the start it belongs to.
+
+mod control;
+mod exec;
+mod exit;
+mod info;
+mod remove;
+mod request;
+mod start;
+
+pub(crate) use request::{ContainerHandle, ProcessInfo, Reply, Request};
+
+use crate::daemon::Shared;
+use crate::error::Error;
+use crate::events::{Event, Io};
+use crate::launch::{Created, Place};
+use crate::lifecycle::Status;
+use crate::process::{Exit, Phase, Process};
+use crate::stdio::Stdio;
+use hull_abi::{ExecId, ExecPlan, Plan};
+use hull_cgroup::OomWatch;
+use hull_launcher::client::{ChildProcess, SyncSocket};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that may wait for one container. Callers beyond that wait to be let in.
+const MAILBOX: usize = 1024;
+
+/// What happened beside the loop.
+#[derive(Debug)]
+enum Outcome {
+    /// Init runs its program, or does not.
+    Started { result: Result<(), Error>, reply: Reply<u32> },
+    /// An exec process runs its program, or does not.
+    ExecStarted {
+        id: ExecId,
+        result: Result<(Arc<ChildProcess>, Arc<Stdio>), Error>,
+        reply: Reply<u32>,
+    },
+    /// A process was reaped and its output has settled; `None` is init.
+    Ended { exec: Option<ExecId>, exit: Exit },
+    /// What init left behind was killed, or that was given up.
+    LeftoversKilled,
+    /// Execs that should have ended with init have had their time.
+    ExecsOverdue,
+    /// The cgroup was frozen or not; or thawed or not.
+    Frozen { result: Result<(), Error>, reply: Reply<()> },
+    Thawed { result: Result<(), Error>, reply: Reply<()> },
+    /// Everything of the container on the host is gone, or not.
+    Removed { result: Result<(), Error>, reply: Reply<ProcessInfo> },
+    /// An exec process' streams are closed.
+    ExecRemoved { id: ExecId, reply: Reply<ProcessInfo> },
+    /// The kernel may have killed something for want of memory.
+    OutOfMemory,
+}
+
+/// How far the end of init has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Init lives.
+    No,
+    /// Init was reaped; what it left is being killed, execs are waited for.
+    Waiting { exit: Exit, leftovers_killed: bool },
+    /// Its exit was published.
+    Done,
+}
+
+/// An exec process and how to make it.
+#[derive(Debug)]
+struct Exec {
+    process: Process,
+    /// Taken at start, put back when that fails.
+    plan: ExecPlan,
+}
+
+/// The actor.
+struct Container {
+    shared: Arc<Shared>,
+    plan: Plan,
+    place: Place,
+    status: Status,
+    init: Process,
+    gate: Option<SyncSocket>,
+    execs: HashMap<ExecId, Exec>,
+    ending: Ending,
+    /// An exit of init that came while it was being started.
+    held_exit: Option<Exit>,
+    /// Somebody deletes the container and waits for the end of init.
+    delete_after_exit: Vec<Reply<ProcessInfo>>,
+    removing: bool,
+    oom: Option<Arc<OomWatch>>,
+    ooms_seen: u64,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+}
+
+/// Starts the actor of a container that was just made, after its create event.
+pub(crate) fn spawn(shared: Arc<Shared>, created: Created, streams: Io) -> ContainerHandle {
+    let (requests, mailbox) = mpsc::channel(MAILBOX);
+    // Unbounded in type only: each entry belongs to one process or one request, which are bounded.
+    let (outcomes, results) = mpsc::unbounded_channel();
+    let Created { plan, place, child, stdio, gate } = created;
+    let handle = ContainerHandle::new(requests);
+    let mut init = Process::registered(streams);
+    init.attach(Arc::clone(&child), Arc::clone(&stdio));
+    let mut container = Container {
+        shared,
+        plan,
+        place,
+        status: Status::Created,
+        init,
+        gate: Some(gate),
+        execs: HashMap::new(),
+        ending: Ending::No,
+        held_exit: None,
+        delete_after_exit: Vec::new(),
+        removing: false,
+        oom: None,
+        ooms_seen: 0,
+        outcomes,
+    };
+    container.watch(None, child, stdio);
+    container.watch_memory();
+    tokio::spawn(container.run(mailbox, results));
+    handle
+}
+
+impl Container {
+    async fn run(
+        mut self,
+        mut mailbox: mpsc::Receiver<Request>,
+        mut results: mpsc::UnboundedReceiver<Outcome>,
+    ) {
+        loop {
+            tokio::select! {
+                // What has happened before what is asked: a kill must see the exit before it.
+                biased;
+                Some(outcome) = results.recv() => {
+                    if self.on_outcome(outcome) == Next::Leave {
+                        return;
+                    }
+                }
+                request = mailbox.recv() => match request {
+                    Some(request) => self.on_request(request),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn on_request(&mut self, request: Request) {
+        match request {
+            Request::State { exec, reply } => answer(reply, self.state(exec.as_ref())),
+            Request::Start { exec: None, reply } => self.start(reply),
+            Request::Start { exec: Some(id), reply } => self.start_exec(id, reply),
+            Request::Delete { exec: None, reply } => self.delete(reply),
+            Request::Delete { exec: Some(id), reply } => self.delete_exec(id, reply),
+            Request::Exec { id, streams, spec, reply } => {
+                answer(reply, self.register_exec(id, streams, &spec));
+            }
+            Request::Pids { reply } => answer(reply, self.pids()),
+            Request::Pause { reply } => self.pause(reply),
+            Request::Resume { reply } => self.resume(reply),
+            Request::Kill { exec, signal, all, reply } => {
+                self.kill(exec.as_ref(), signal, all, reply);
+            }
+            Request::Resize { exec, columns, rows, reply } => {
+                answer(reply, self.resize(exec.as_ref(), columns, rows));
+            }
+            Request::CloseStdin { exec, reply } => answer(reply, self.close_stdin(exec.as_ref())),
+            Request::Update { resources, reply } => self.update(&resources, reply),
+            Request::Wait { exec, reply } => self.wait(exec.as_ref(), reply),
+            Request::Stats { reply } => answer(reply, self.stats()),
+            Request::CheckCheckpoint { reply } => answer(reply, self.checkpoint()),
+        }
+    }
+
+    fn on_outcome(&mut self, outcome: Outcome) -> Next {
+        match outcome {
+            Outcome::Started { result, reply } => self.on_started(result, reply),
+            Outcome::ExecStarted { id, result, reply } => self.on_exec_started(id, result, reply),
+            Outcome::Ended { exec: None, exit } => self.on_init_ended(exit),
+            Outcome::Ended { exec: Some(id), exit } => self.on_exec_ended(&id, exit),
+            Outcome::LeftoversKilled => self.on_leftovers_killed(),
+            Outcome::ExecsOverdue => self.on_execs_overdue(),
+            Outcome::Frozen { result, reply } => self.on_frozen(result, reply),
+            Outcome::Thawed { result, reply } => self.on_thawed(result, reply),
+            Outcome::Removed { result, reply } => return self.on_removed(result, reply),
+            Outcome::ExecRemoved { id, reply } => self.on_exec_removed(&id, reply),
+            Outcome::OutOfMemory => self.on_out_of_memory(),
+        }
+        Next::Stay
+    }
+
+    /// Runs something beside the loop; its outcome comes back into it.
+    fn beside(&self, work: impl Future<Output = Outcome> + Send + 'static) {
+        let outcomes = self.outcomes.clone();
+        tokio::spawn(async move {
+            // A container that is gone does not care any more.
+            drop(outcomes.send(work.await));
+        });
+    }
+
+    fn publish(&self, event: Event) {
+        self.shared.publisher.publish(event);
+    }
+
+    fn id(&self) -> String {
+        self.place.id.as_str().to_owned()
+    }
+
+    /// The init process or an exec process.
+    fn process(&self, exec: Option<&ExecId>) -> Result<&Process, Error> {
+        match exec {
+            None => Ok(&self.init),
+            Some(id) => self
+                .execs
+                .get(id)
+                .map(|exec| &exec.process)
+                .ok_or_else(|| Error::NoProcess(id.as_str().to_owned())),
+        }
+    }
+
+    fn process_mut(&mut self, exec: Option<&ExecId>) -> Result<&mut Process, Error> {
+        match exec {
+            None => Ok(&mut self.init),
+            Some(id) => self
+                .execs
+                .get_mut(id)
+                .map(|exec| &mut exec.process)
+                .ok_or_else(|| Error::NoProcess(id.as_str().to_owned())),
+        }
+    }
+
+    /// The state of one process as containerd's clients see it.
+    fn status_of(&self, exec: Option<&ExecId>) -> Result<Status, Error> {
+        let process = self.process(exec)?;
+        if exec.is_none() {
+            return Ok(self.status);
+        }
+        Ok(match (process.phase, self.status) {
+            (Phase::Created | Phase::Starting, _) => Status::Created,
+            (Phase::Stopped(_), _) => Status::Stopped,
+            (Phase::Running, status @ (Status::Pausing | Status::Paused)) => status,
+            (Phase::Running, Status::Created | Status::Running | Status::Stopped) => {
+                Status::Running
+            }
+        })
+    }
+}
+
+/// Whether the actor goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Stay,
+    Leave,
+}
+
+/// Answers a request; a caller that has gone away needs no answer.
+fn answer<T>(reply: oneshot::Sender<Result<T, Error>>, result: Result<T, Error>) {
+    drop(reply.send(result));
+}

@@ -1,0 +1,137 @@
+//! Signals, pause and resume, limits.
+
+use super::{Container, Outcome, Reply, answer};
+use crate::error::{Error, Op};
+use crate::events::Event;
+use crate::launch::invalid;
+use crate::lifecycle::{Status, permits};
+use crate::process::Phase;
+use hull_abi::{ExecId, HostJob};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long freezing, thawing, updating or killing may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+impl Container {
+    pub(super) fn kill(
+        &self,
+        exec: Option<&ExecId>,
+        signal: i32,
+        all: bool,
+        reply: Reply<()>,
+    ) {
+        match exec {
+            None if all && signal == nix::libc::SIGKILL => self.kill_cgroup(reply),
+            None if all => answer(reply, self.signal_all(signal)),
+            None => self.kill_init(signal, reply),
+            Some(id) => answer(reply, self.kill_exec(id, signal)),
+        }
+    }
+
+    fn kill_init(&self, signal: i32, reply: Reply<()>) {
+        let frozen = matches!(self.status, Status::Paused | Status::Pausing);
+        match self.init.signal(signal) {
+            // A process that is frozen by cgroup v1 dies only when it is thawed.
+            Ok(()) if frozen && signal == nix::libc::SIGKILL => self.kill_cgroup(reply),
+            other => answer(reply, other),
+        }
+    }
+
+    fn kill_exec(&self, id: &ExecId, signal: i32) -> Result<(), Error> {
+        let process = self.process(Some(id))?;
+        match process.phase {
+            Phase::Created | Phase::Starting => {
+                Err(Error::FailedPrecondition("process not created".to_owned()))
+            }
+            Phase::Running | Phase::Stopped(_) => process.signal(signal),
+        }
+    }
+
+    /// Allowed in every state: it is also how what a stopped container left behind is cleaned up.
+    fn kill_cgroup(&self, reply: Reply<()>) {
+        self.job(HostJob::Kill { cgroup: self.place.cgroup.clone() }, reply);
+    }
+
+    fn signal_all(&self, signal: i32) -> Result<(), Error> {
+        for pid in hull_cgroup::pids(&self.place.cgroup)? {
+            let sent = hull_sys::pidfd::open(pid)
+                .and_then(|pidfd| hull_sys::pidfd::send_signal(pidfd, signal));
+            match sent {
+                // ESRCH: it ended in between.
+                Ok(()) | Err(hull_sys::Errno::ESRCH) => {}
+                Err(errno) => {
+                    return Err(Error::host(format!("send signal {signal} to {pid}"), errno));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a job of which only the answer matters.
+    fn job(&self, job: HostJob, reply: Reply<()>) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let result = shared.launcher.run(&job, DEADLINE).await;
+            answer(reply, result.map_err(Error::from));
+        });
+    }
+
+    pub(super) fn pause(&mut self, reply: Reply<()>) {
+        if let Err(e) = permits(self.status, Op::Pause) {
+            return answer(reply, Err(e));
+        }
+        self.status = Status::Pausing;
+        let shared = Arc::clone(&self.shared);
+        let job = HostJob::Freeze { cgroup: self.place.cgroup.clone() };
+        self.beside(async move {
+            let result = shared.launcher.run(&job, DEADLINE).await.map_err(Error::from);
+            Outcome::Frozen { result, reply }
+        });
+    }
+
+    pub(super) fn on_frozen(&mut self, result: Result<(), Error>, reply: Reply<()>) {
+        if self.status == Status::Pausing {
+            self.status = if result.is_ok() { Status::Paused } else { Status::Running };
+            if result.is_ok() {
+                self.publish(Event::Paused { id: self.id() });
+            }
+        }
+        answer(reply, result);
+    }
+
+    pub(super) fn resume(&mut self, reply: Reply<()>) {
+        if let Err(e) = permits(self.status, Op::Resume) {
+            return answer(reply, Err(e));
+        }
+        let shared = Arc::clone(&self.shared);
+        let job = HostJob::Thaw { cgroup: self.place.cgroup.clone() };
+        self.beside(async move {
+            let result = shared.launcher.run(&job, DEADLINE).await.map_err(Error::from);
+            Outcome::Thawed { result, reply }
+        });
+    }
+
+    pub(super) fn on_thawed(&mut self, result: Result<(), Error>, reply: Reply<()>) {
+        if result.is_ok() && self.status == Status::Paused {
+            self.status = Status::Running;
+            self.publish(Event::Resumed { id: self.id() });
+        }
+        answer(reply, result);
+    }
+
+    pub(super) fn update(&mut self, resources: &[u8], reply: Reply<()>) {
+        let lowered = permits(self.status, Op::Update)
+            .and_then(|()| hull_plan::lower_resources(resources).map_err(invalid));
+        match lowered {
+            Err(e) => answer(reply, Err(e)),
+            Ok((resources, warnings)) => {
+                for warning in warnings {
+                    log::warn!("container {}: {warning}", self.place.id);
+                }
+                let cgroup = self.place.cgroup.clone();
+                self.job(HostJob::Update { cgroup, resources }, reply);
+            }
+        }
+    }
+}

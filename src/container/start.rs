@@ -1,0 +1,67 @@
+//! Start of the init process.
+
+use super::{Container, Outcome, Reply, answer};
+use crate::error::{Error, Op};
+use crate::events::Event;
+use crate::launch;
+use crate::lifecycle::{Status, permits};
+use crate::process::Phase;
+use std::sync::Arc;
+
+impl Container {
+    pub(super) fn start(&mut self, reply: Reply<u32>) {
+        if let Err(e) = permits(self.status, Op::Start) {
+            return answer(reply, Err(e));
+        }
+        let Some(gate) = self.gate.take() else {
+            // Another Start is on its way.
+            let have = Status::Running.name();
+            return answer(reply, Err(Error::WrongState { have, op: Op::Start }));
+        };
+        self.init.phase = Phase::Starting;
+        let (plan, place, pid) = (self.plan.clone(), self.place.clone(), self.init.pid);
+        self.beside(async move {
+            let result = launch::release_gate(&plan, &place, &gate, pid).await;
+            Outcome::Started { result, reply }
+        });
+    }
+
+    pub(super) fn on_started(&mut self, result: Result<(), Error>, reply: Reply<u32>) {
+        match result {
+            Ok(()) => {
+                self.init.phase = Phase::Running;
+                self.status = Status::Running;
+                self.publish(Event::Start { id: self.id(), pid: self.init.pid_u32() });
+                self.run_poststart(reply);
+            }
+            Err(error) => {
+                // It has ended or will at once; its exit is told like any other.
+                self.init.phase = Phase::Created;
+                drop(self.init.signal(nix::libc::SIGKILL));
+                answer(reply, Err(error));
+            }
+        }
+        if let Some(exit) = self.held_exit.take() {
+            self.on_init_ended(exit);
+        }
+    }
+
+    /// A failing poststart hook ends the container, as with runc and by runtime-spec 1.3.
+    fn run_poststart(&self, reply: Reply<u32>) {
+        let pid = self.init.pid;
+        if self.plan.hooks.poststart.is_empty() {
+            return answer(reply, Ok(pid.unsigned_abs()));
+        }
+        let (shared, plan, place) =
+            (Arc::clone(&self.shared), self.plan.clone(), self.place.clone());
+        let child = self.init.child().cloned();
+        tokio::spawn(async move {
+            let result = launch::poststart(&shared, &plan, &place, pid).await;
+            if let (Err(_), Some(child)) = (&result, child) {
+                // ESRCH: it has ended by itself.
+                child.signal(nix::libc::SIGKILL).ok();
+            }
+            answer(reply, result.map(|()| pid.unsigned_abs()));
+        });
+    }
+}

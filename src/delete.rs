@@ -1,0 +1,213 @@
+//! `delete`: clean up after one container, whatever became of its daemon.
+//!
+//! containerd runs this after every container: usually the daemon has cleaned up and removed the
+//! state file, and there is nothing to do. It may also run while the daemon lives on with other
+//! containers of its group, so only what the state file of this container names is touched, and a
+//! socket only if nobody answers there. containerd allows 5 s; every wait here has a limit well
+//! below that.
+
+use crate::args::Args;
+use crate::error::Error;
+use crate::events::timestamp;
+use crate::start::{ADDRESS_FILE, print, socket};
+use crate::state_file::{self, StateFile};
+use containerd_shim_protos::api::DeleteResponse;
+use hull_sys::{Errno, pidfd};
+use nix::sys::signal::Signal;
+use protobuf::{Message, MessageField};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// 128 + SIGKILL: what became of the process as far as anybody can tell.
+const EXIT_STATUS: u32 = 137;
+
+/// How long the killed init process may take to be gone. Only one in uninterruptible sleep needs
+/// more than a moment.
+const GONE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Longest address that is read.
+const ADDRESS_LIMIT: u64 = 4096;
+
+/// Runs the action and prints a `DeleteResponse`.
+///
+/// # Errors
+/// The first thing that could not be cleaned up; the others were tried all the same.
+pub(crate) fn delete(args: &Args) -> Result<(), Error> {
+    let bundle = match &args.bundle {
+        Some(bundle) => bundle.clone(),
+        None => std::env::current_dir().map_err(|e| Error::host("find the bundle", e))?,
+    };
+    let pid = match state_file::read(&bundle)? {
+        Some(state) if state.id != args.id.as_str() => {
+            return Err(Error::Invalid(format!(
+                "the bundle {bundle:?} belongs to {:?} and not to {:?}",
+                state.id,
+                args.id.as_str()
+            )));
+        }
+        Some(state) => {
+            clean_up(&state)?;
+            state_file::remove(&bundle)?;
+            state.pid
+        }
+        None => 0,
+    };
+    remove_dead_socket(&bundle)?;
+    let response = DeleteResponse {
+        pid: u32::try_from(pid).unwrap_or_default(),
+        exit_status: EXIT_STATUS,
+        exited_at: MessageField::some(timestamp(SystemTime::now())),
+        ..DeleteResponse::default()
+    };
+    let bytes = response
+        .write_to_bytes()
+        .map_err(|e| Error::host("encode the reply to delete", io::Error::other(e)))?;
+    print(&bytes)
+}
+
+/// Kills what is left, removes the cgroup, unmounts the root file system.
+fn clean_up(state: &StateFile) -> Result<(), Error> {
+    let init = kill_init(state);
+    let killed = hull_cgroup::kill(&state.cgroup).map_err(Error::from);
+    let gone = init.and_then(|init| init.map_or(Ok(()), |init| wait_gone(state.pid, &init)));
+    let removed = hull_cgroup::remove(&state.cgroup).map_err(Error::from);
+    let unmounted = unmount(state);
+    gone.and(killed).and(removed).and(unmounted)
+}
+
+/// Unmounts what we mounted and nothing that could be a root of the host.
+fn unmount(state: &StateFile) -> Result<(), Error> {
+    if !state.rootfs_mounted {
+        return Ok(());
+    }
+    let rootfs = &state.rootfs;
+    if !rootfs.is_absolute() || rootfs.parent().is_none() {
+        return Err(Error::Invalid(format!(
+            "{rootfs:?} is no root file system of a container"
+        )));
+    }
+    hull_launcher::host::unmount_rootfs(rootfs).map_err(Error::from)
+}
+
+/// Kills the init process, if it is still the one that we started. It need not be in a cgroup of
+/// its own.
+fn kill_init(state: &StateFile) -> Result<Option<OwnedFd>, Error> {
+    if state.pid <= 0 {
+        return Ok(None);
+    }
+    let failed = |e: Errno| Error::host(format!("kill process {}", state.pid), e);
+    let init = match pidfd::open(state.pid) {
+        Err(Errno::ESRCH) => return Ok(None),
+        other => other.map_err(failed)?,
+    };
+    // Compared after opening: the descriptor stays with the process even if the number is used
+    // again from here on.
+    match state_file::start_time(state.pid) {
+        Ok(start) if start == state.start_time => {}
+        _ => return Ok(None),
+    }
+    match pidfd::send_signal(&init, Signal::SIGKILL as i32) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(Some(init)),
+        Err(e) => Err(failed(e)),
+    }
+}
+
+fn wait_gone(pid: i32, init: &OwnedFd) -> Result<(), Error> {
+    match pidfd::wait_ended(init, GONE_DEADLINE) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::Deadline(format!(
+            "process {pid} is not gone {} s after SIGKILL",
+            GONE_DEADLINE.as_secs()
+        ))),
+        Err(e) => Err(Error::host(format!("wait for process {pid}"), e)),
+    }
+}
+
+/// Removes the socket of a daemon that is dead. A living one removes its own.
+fn remove_dead_socket(bundle: &Path) -> Result<(), Error> {
+    let mut address = String::new();
+    let read = File::open(bundle.join(ADDRESS_FILE))
+        .and_then(|file| file.take(ADDRESS_LIMIT).read_to_string(&mut address));
+    // Without an address there is no socket to be known of.
+    if read.is_err() {
+        return Ok(());
+    }
+    match address.trim().strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => socket::remove_if_dead(&PathBuf::from(path)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+    use std::process::{Child, Command};
+
+    fn sleeper() -> (Child, StateFile) {
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let state = StateFile::new("c1", child.id().cast_signed()).unwrap();
+        (child, state)
+    }
+
+    #[test]
+    fn the_init_process_is_killed_without_a_cgroup() {
+        let (mut child, state) = sleeper();
+        clean_up(&state).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(9)
+        );
+        // And again, with nobody there.
+        clean_up(&state).unwrap();
+    }
+
+    #[test]
+    fn without_an_init_process_there_is_nobody_to_kill() {
+        clean_up(&StateFile::new("c1", 0).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn another_process_with_the_same_number_lives() {
+        let (mut child, mut state) = sleeper();
+        state.start_time += 1;
+        clean_up(&state).unwrap();
+        assert!(child.try_wait().unwrap().is_none(), "it was killed");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn the_root_of_the_host_is_never_unmounted() {
+        let (mut child, mut state) = sleeper();
+        state.rootfs_mounted = true;
+        for rootfs in ["/", "", "rootfs"] {
+            state.rootfs = PathBuf::from(rootfs);
+            assert!(
+                matches!(unmount(&state), Err(Error::Invalid(_))),
+                "{rootfs}"
+            );
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn only_a_dead_socket_is_removed() {
+        let bundle = tempfile::tempdir().unwrap();
+        remove_dead_socket(bundle.path()).unwrap();
+        let path = bundle.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let address = format!("unix://{}", path.display());
+        std::fs::write(bundle.path().join(ADDRESS_FILE), address).unwrap();
+        remove_dead_socket(bundle.path()).unwrap();
+        assert!(path.exists());
+        drop(listener);
+        remove_dead_socket(bundle.path()).unwrap();
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,225 @@
+//! The options that ride in `CreateTaskRequest.options` and on standard input of `start`.
+//!
+//! containerd's clients send the options of its own runc shim under every runtime name, so these
+//! are ours too, as far as they have a meaning without runc.
+
+use crate::error::Error;
+use containerd_shim_protos::shim::oci;
+use hull_proto::{message_name, runtimeoptions};
+use protobuf::Message;
+use protobuf::well_known_types::any::Any;
+
+/// What clients may choose for a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Options {
+    /// Move the root with MS_MOVE and chroot, for hosts whose root cannot be pivoted.
+    pub(crate) no_pivot_root: bool,
+    /// Keep the session keyring of the shim.
+    pub(crate) no_new_keyring: bool,
+    /// Cgroup of the daemon itself, relative to the mount point of each hierarchy; empty leaves
+    /// it where containerd is.
+    pub(crate) shim_cgroup: String,
+    /// Owner of the standard streams.
+    pub(crate) io_uid: u32,
+    /// Group of the standard streams.
+    pub(crate) io_gid: u32,
+    /// Directory for state instead of the default; empty means the default.
+    pub(crate) root: String,
+}
+
+/// Whether a type URL names options that we read.
+pub(crate) fn is_known(type_url: &str) -> bool {
+    Kind::of(type_url).is_some()
+}
+
+/// Reads the options of a task; `None` and an empty type mean defaults.
+///
+/// # Errors
+/// [`Error::Invalid`] for a type that we do not know and has content, for bytes that do not
+/// decode, and for options that ask for what we do not have.
+pub(crate) fn parse(options: Option<&Any>) -> Result<Options, Error> {
+    let Some(any) = options else {
+        return Ok(Options::default());
+    };
+    match Kind::of(&any.type_url) {
+        Some(Kind::Runc) => from_runc(decode(any)?),
+        Some(Kind::Runtime) => from_runtime(&decode(any)?),
+        None if any.value.is_empty() => Ok(Options::default()),
+        None => Err(Error::Invalid(format!(
+            "options of type {:?} are unknown: expected containerd.runc.v1.Options or \
+             runtimeoptions.v1.Options",
+            any.type_url
+        ))),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Options of the runc shim.
+    Runc,
+    /// Where a runtime's configuration lies.
+    Runtime,
+}
+
+fn decode<M: Message>(any: &Any) -> Result<M, Error> {
+    M::parse_from_bytes(&any.value)
+        .map_err(|e| Error::Invalid(format!("options of type {:?}: {e}", any.type_url)))
+}
+
+fn from_runc(options: oci::Options) -> Result<Options, Error> {
+    // There is no runtime binary to run, and to run something else than asked for in silence
+    // would be worse than to refuse.
+    if !options.binary_name.is_empty() {
+        return Err(Error::Invalid(format!(
+            "option binary_name {:?}: hull runs containers itself and no runtime binary",
+            options.binary_name
+        )));
+    }
+    if options.systemd_cgroup {
+        return Err(Error::Invalid(
+            "option systemd_cgroup: cgroups made by systemd are not supported yet".to_owned(),
+        ));
+    }
+    Ok(Options {
+        no_pivot_root: options.no_pivot_root,
+        no_new_keyring: options.no_new_keyring,
+        shim_cgroup: options.shim_cgroup,
+        io_uid: options.io_uid,
+        io_gid: options.io_gid,
+        root: options.root,
+    })
+}
+
+/// CRI sends these to every runtime that is not runc's. There is no configuration file (everything
+/// is a flag, an annotation or a typed option), so their content has nothing to say; to refuse
+/// them would refuse every pod of a node whose containerd configuration has an `options` table.
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "the other kind of options can be wrong"
+)]
+fn from_runtime(options: &runtimeoptions::Options) -> Result<Options, Error> {
+    if !options.config_path.is_empty() || !options.config_body.is_empty() {
+        log::warn!(
+            "runtime options of type {:?} (file {:?}, {} bytes of text) are ignored: hull has no \
+             configuration file",
+            options.type_url,
+            options.config_path,
+            options.config_body.len()
+        );
+    }
+    Ok(Options::default())
+}
+
+// === impl Kind ===
+
+impl Kind {
+    fn of(type_url: &str) -> Option<Self> {
+        match message_name(type_url) {
+            "containerd.runc.v1.Options" => Some(Self::Runc),
+            // The package has been renamed once in containerd's history.
+            "runtimeoptions.v1.Options" | "containerd.runtimeoptions.v1.Options" => {
+                Some(Self::Runtime)
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any(type_url: &str, message: &impl Message) -> Any {
+        hull_proto::pack(type_url, message).unwrap()
+    }
+
+    #[test]
+    fn absent_or_empty_options_are_defaults() {
+        assert_eq!(parse(None).unwrap(), Options::default());
+        assert_eq!(parse(Some(&Any::default())).unwrap(), Options::default());
+        let unknown = Any {
+            type_url: "x.Y".to_owned(),
+            ..Any::default()
+        };
+        assert_eq!(parse(Some(&unknown)).unwrap(), Options::default());
+    }
+
+    #[test]
+    fn runc_options_are_read_under_any_prefix() {
+        let runc = oci::Options {
+            no_pivot_root: true,
+            shim_cgroup: "/shims".to_owned(),
+            io_uid: 7,
+            root: "/run/r".to_owned(),
+            ..oci::Options::default()
+        };
+        for prefix in ["", "types.containerd.io/", "type.googleapis.com/"] {
+            let any = any(&format!("{prefix}containerd.runc.v1.Options"), &runc);
+            let options = parse(Some(&any)).unwrap();
+            assert!(options.no_pivot_root && !options.no_new_keyring);
+            assert_eq!(options.shim_cgroup, "/shims");
+            assert_eq!((options.io_uid, options.io_gid), (7, 0));
+            assert_eq!(options.root, "/run/r");
+        }
+    }
+
+    #[test]
+    fn a_runtime_binary_and_systemd_are_refused_by_name() {
+        let name = |options| any("containerd.runc.v1.Options", &options);
+        let binary = name(oci::Options {
+            binary_name: "no-runc".to_owned(),
+            ..oci::Options::default()
+        });
+        assert!(
+            parse(Some(&binary))
+                .unwrap_err()
+                .to_string()
+                .contains("\"no-runc\"")
+        );
+        let systemd = name(oci::Options {
+            systemd_cgroup: true,
+            ..oci::Options::default()
+        });
+        assert!(
+            parse(Some(&systemd))
+                .unwrap_err()
+                .to_string()
+                .contains("systemd_cgroup")
+        );
+    }
+
+    #[test]
+    fn runtime_options_change_nothing() {
+        let options = runtimeoptions::Options {
+            config_path: "/etc/x.toml".to_owned(),
+            ..runtimeoptions::Options::default()
+        };
+        for name in [
+            "runtimeoptions.v1.Options",
+            "containerd.runtimeoptions.v1.Options",
+        ] {
+            assert_eq!(
+                parse(Some(&any(name, &options))).unwrap(),
+                Options::default()
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_types_are_named_and_bad_bytes_refused() {
+        let unknown = Any {
+            type_url: "a.B".to_owned(),
+            value: b"x".to_vec(),
+            ..Any::default()
+        };
+        let error = parse(Some(&unknown)).unwrap_err();
+        assert!(matches!(error, Error::Invalid(_)));
+        assert!(error.to_string().contains("\"a.B\""));
+        let bad = Any {
+            type_url: "containerd.runc.v1.Options".to_owned(),
+            value: b"\xff".to_vec(),
+            ..Any::default()
+        };
+        assert!(matches!(parse(Some(&bad)), Err(Error::Invalid(_))));
+    }
+}

@@ -1,0 +1,204 @@
+//! What `delete` must know when the daemon was killed: a small file in the bundle, written before
+//! the container's init process may run.
+
+use crate::error::Error;
+use hull_abi::CgroupPaths;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Name of the file in the bundle.
+const NAME: &str = "hull-state";
+
+/// Version of its content; another one is not understood.
+const VERSION: u32 = 1;
+
+/// Largest file that is read; one of ours has less than 4 KiB.
+const LIMIT: u64 = 64 << 10;
+
+/// What has to be cleaned up for one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StateFile {
+    version: u32,
+    /// The container.
+    pub(crate) id: String,
+    /// Its init process as the host sees it; 0 before there is one.
+    pub(crate) pid: i32,
+    /// When that process began, in clock ticks since boot: a process with the same number but
+    /// another start is somebody else.
+    pub(crate) start_time: u64,
+    /// Its cgroup.
+    pub(crate) cgroup: CgroupPaths,
+    /// Absolute path of its root file system.
+    pub(crate) rootfs: PathBuf,
+    /// Whether we mounted the root file system.
+    pub(crate) rootfs_mounted: bool,
+}
+
+/// Directory of what we keep outside of bundles; it lives as long as the machine is up.
+pub(crate) fn state_dir() -> PathBuf {
+    // Tests have their own.
+    std::env::var_os("HULL_STATE_DIR").map_or_else(|| PathBuf::from("/run/hull"), PathBuf::from)
+}
+
+/// The start time of a process: field 22 of `/proc/PID/stat`
+/// (<https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>).
+///
+/// # Errors
+/// `NotFound` when there is no such process.
+pub(crate) fn start_time(pid: i32) -> io::Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything; the state, field 3, follows the last one.
+    let (_, after) = stat.rsplit_once(") ").ok_or(io::ErrorKind::InvalidData)?;
+    let field = after
+        .split(' ')
+        .nth(22 - 3)
+        .ok_or(io::ErrorKind::InvalidData)?;
+    field.parse().map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Reads the file of a bundle; `None` where there is none.
+///
+/// # Errors
+/// [`Error::Invalid`] when the content is not ours, [`Error::Host`] when it cannot be read.
+pub(crate) fn read(bundle: &Path) -> Result<Option<StateFile>, Error> {
+    let path = bundle.join(NAME);
+    let mut bytes = Vec::new();
+    let read = File::open(&path).and_then(|file| file.take(LIMIT).read_to_end(&mut bytes));
+    match read {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|e| Error::host(format!("read {path:?}"), e))?,
+    };
+    let state: StateFile = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::Invalid(format!("state file {path:?}: {e}")))?;
+    if state.version != VERSION {
+        let version = state.version;
+        return Err(Error::Invalid(format!(
+            "state file {path:?} has unknown version {version}"
+        )));
+    }
+    Ok(Some(state))
+}
+
+/// Removes the file of a bundle, if there is one.
+///
+/// # Errors
+/// [`Error::Host`] when it is there and stays.
+pub(crate) fn remove(bundle: &Path) -> Result<(), Error> {
+    let path = bundle.join(NAME);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(Error::host(format!("unlink {path:?}"), e))
+        }
+        _ => Ok(()),
+    }
+}
+
+// === impl StateFile ===
+
+impl StateFile {
+    /// The state of a container whose init process is `pid`, 0 before there is one.
+    ///
+    /// # Errors
+    /// [`Error::Host`] when there is no such process.
+    pub(crate) fn new(id: &str, pid: i32) -> Result<Self, Error> {
+        let start_time = match pid {
+            0 => 0,
+            _ => start_time(pid).map_err(|e| Error::host(format!("read /proc/{pid}/stat"), e))?,
+        };
+        Ok(Self {
+            version: VERSION,
+            id: id.to_owned(),
+            pid,
+            start_time,
+            cgroup: CgroupPaths::default(),
+            rootfs: PathBuf::new(),
+            rootfs_mounted: false,
+        })
+    }
+
+    /// Writes the file into a bundle with mode 0600; whoever reads it sees all of it or nothing.
+    ///
+    /// # Errors
+    /// [`Error::Host`] with the path.
+    pub(crate) fn write(&self, bundle: &Path) -> Result<(), Error> {
+        let path = bundle.join(NAME);
+        let temporary = bundle.join(".hull-state");
+        let written = serde_json::to_vec(self)
+            .map_err(io::Error::other)
+            .and_then(|bytes| {
+                let mut file = OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .open(&temporary)?;
+                file.write_all(&bytes)?;
+                fs::rename(&temporary, &path)
+            });
+        written.map_err(|e| Error::host(format!("write {path:?}"), e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hull_abi::V1Path;
+    use std::os::unix::fs::MetadataExt;
+
+    fn own_pid() -> i32 {
+        i32::try_from(std::process::id()).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let bundle = tempfile::tempdir().unwrap();
+        assert_eq!(read(bundle.path()).unwrap(), None);
+        let mut state = StateFile::new("c1", own_pid()).unwrap();
+        state.rootfs = PathBuf::from("/b/rootfs");
+        state.rootfs_mounted = true;
+        state.cgroup = CgroupPaths {
+            unified: Some("/sys/fs/cgroup/unified/c1".to_owned()),
+            v1: vec![V1Path {
+                controllers: vec!["cpu".to_owned(), "cpuacct".to_owned()],
+                path: "/sys/fs/cgroup/cpu/c1".to_owned(),
+                mount: "/sys/fs/cgroup/cpu".to_owned(),
+            }],
+        };
+        state.write(bundle.path()).unwrap();
+        assert_eq!(read(bundle.path()).unwrap(), Some(state));
+        let mode = fs::metadata(bundle.path().join(NAME)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(bundle.path()).unwrap().count(), 1);
+        remove(bundle.path()).unwrap();
+        remove(bundle.path()).unwrap();
+        assert_eq!(read(bundle.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn foreign_content_is_refused() {
+        let bundle = tempfile::tempdir().unwrap();
+        for text in ["", "{}", "[1]", &"x".repeat(100_000)] {
+            fs::write(bundle.path().join(NAME), text).unwrap();
+            assert!(matches!(read(bundle.path()), Err(Error::Invalid(_))));
+        }
+        let mut state = StateFile::new("c1", own_pid()).unwrap();
+        state.version = 2;
+        state.write(bundle.path()).unwrap();
+        let error = read(bundle.path()).unwrap_err().to_string();
+        assert!(error.contains("unknown version 2"), "{error}");
+    }
+
+    #[test]
+    fn the_start_time_is_that_of_the_kernel() {
+        // Of two processes the younger began later; a comm with spaces and parentheses is ours.
+        let ours = start_time(own_pid()).unwrap();
+        assert!(ours > start_time(1).unwrap());
+        assert_eq!(
+            start_time(i32::MAX).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+    }
+}
