@@ -21,7 +21,11 @@ pub fn message_name(type_url: &str) -> &str {
 /// # Errors
 /// When the message cannot be encoded, which for proto3 happens only above 2 GiB.
 pub fn pack(name: &str, message: &impl Message) -> Result<Any> {
-    Ok(Any { type_url: name.to_owned(), value: message.write_to_bytes()?, ..Any::default() })
+    Ok(Any {
+        type_url: name.to_owned(),
+        value: message.write_to_bytes()?,
+        ..Any::default()
+    })
 }
 
 #[cfg(test)]
@@ -30,9 +34,15 @@ mod tests {
 
     #[test]
     fn the_name_is_what_follows_the_last_slash() {
-        assert_eq!(message_name("containerd.runc.v1.Options"), "containerd.runc.v1.Options");
+        assert_eq!(
+            message_name("containerd.runc.v1.Options"),
+            "containerd.runc.v1.Options"
+        );
         assert_eq!(message_name("type.googleapis.com/a.B"), "a.B");
-        assert_eq!(message_name("types.containerd.io/opencontainers/x/1/Y"), "Y");
+        assert_eq!(
+            message_name("types.containerd.io/opencontainers/x/1/Y"),
+            "Y"
+        );
         assert_eq!(message_name(""), "");
     }
 }

@@ -11,7 +11,12 @@ pub use any::{message_name, pack};
 
 /// Options for runtimes that bring their own configuration.
 #[allow(missing_docs, missing_debug_implementations, reason = "generated code")]
-#[allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "generated code")]
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::restriction,
+    reason = "generated code"
+)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/protos/mod.rs"));
 }
