@@ -36,7 +36,10 @@ const MAILBOX: usize = 1024;
 #[derive(Debug)]
 enum Outcome {
     /// Init runs its program, or does not.
-    Started { result: Result<(), Error>, reply: Reply<u32> },
+    Started {
+        result: Result<(), Error>,
+        reply: Reply<u32>,
+    },
     /// An exec process runs its program, or does not.
     ExecStarted {
         id: ExecId,
@@ -50,12 +53,24 @@ enum Outcome {
     /// Execs that should have ended with init have had their time.
     ExecsOverdue,
     /// The cgroup was frozen or not; or thawed or not.
-    Frozen { result: Result<(), Error>, reply: Reply<()> },
-    Thawed { result: Result<(), Error>, reply: Reply<()> },
+    Frozen {
+        result: Result<(), Error>,
+        reply: Reply<()>,
+    },
+    Thawed {
+        result: Result<(), Error>,
+        reply: Reply<()>,
+    },
     /// Everything of the container on the host is gone, or not.
-    Removed { result: Result<(), Error>, reply: Reply<ProcessInfo> },
+    Removed {
+        result: Result<(), Error>,
+        reply: Reply<ProcessInfo>,
+    },
     /// An exec process' streams are closed.
-    ExecRemoved { id: ExecId, reply: Reply<ProcessInfo> },
+    ExecRemoved {
+        id: ExecId,
+        reply: Reply<ProcessInfo>,
+    },
     /// The kernel may have killed something for want of memory.
     OutOfMemory,
 }
@@ -104,7 +119,13 @@ pub(crate) fn spawn(shared: Arc<Shared>, created: Created, streams: Io) -> Conta
     let (requests, mailbox) = mpsc::channel(MAILBOX);
     // Unbounded in type only: each entry belongs to one process or one request, which are bounded.
     let (outcomes, results) = mpsc::unbounded_channel();
-    let Created { plan, place, child, stdio, gate } = created;
+    let Created {
+        plan,
+        place,
+        child,
+        stdio,
+        gate,
+    } = created;
     let handle = ContainerHandle::new(requests);
     let mut init = Process::registered(streams);
     init.attach(Arc::clone(&child), Arc::clone(&stdio));
@@ -157,19 +178,40 @@ impl Container {
         match request {
             Request::State { exec, reply } => answer(reply, self.state(exec.as_ref())),
             Request::Start { exec: None, reply } => self.start(reply),
-            Request::Start { exec: Some(id), reply } => self.start_exec(id, reply),
+            Request::Start {
+                exec: Some(id),
+                reply,
+            } => self.start_exec(id, reply),
             Request::Delete { exec: None, reply } => self.delete(reply),
-            Request::Delete { exec: Some(id), reply } => self.delete_exec(id, reply),
-            Request::Exec { id, streams, spec, reply } => {
+            Request::Delete {
+                exec: Some(id),
+                reply,
+            } => self.delete_exec(id, reply),
+            Request::Exec {
+                id,
+                streams,
+                spec,
+                reply,
+            } => {
                 answer(reply, self.register_exec(id, streams, &spec));
             }
             Request::Pids { reply } => answer(reply, self.pids()),
             Request::Pause { reply } => self.pause(reply),
             Request::Resume { reply } => self.resume(reply),
-            Request::Kill { exec, signal, all, reply } => {
+            Request::Kill {
+                exec,
+                signal,
+                all,
+                reply,
+            } => {
                 self.kill(exec.as_ref(), signal, all, reply);
             }
-            Request::Resize { exec, columns, rows, reply } => {
+            Request::Resize {
+                exec,
+                columns,
+                rows,
+                reply,
+            } => {
                 answer(reply, self.resize(exec.as_ref(), columns, rows));
             }
             Request::CloseStdin { exec, reply } => answer(reply, self.close_stdin(exec.as_ref())),
@@ -185,7 +227,10 @@ impl Container {
             Outcome::Started { result, reply } => self.on_started(result, reply),
             Outcome::ExecStarted { id, result, reply } => self.on_exec_started(id, result, reply),
             Outcome::Ended { exec: None, exit } => self.on_init_ended(exit),
-            Outcome::Ended { exec: Some(id), exit } => self.on_exec_ended(&id, exit),
+            Outcome::Ended {
+                exec: Some(id),
+                exit,
+            } => self.on_exec_ended(&id, exit),
             Outcome::LeftoversKilled => self.on_leftovers_killed(),
             Outcome::ExecsOverdue => self.on_execs_overdue(),
             Outcome::Frozen { result, reply } => self.on_frozen(result, reply),

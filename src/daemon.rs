@@ -86,11 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     served
 }
 
-fn serve(
-    args: &Args,
-    listener: UnixListener,
-    status: &mut std::fs::File,
-) -> Result<(), Error> {
+fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Result<(), Error> {
     let host = |what: &str| {
         let what = what.to_owned();
         move |e: hull_sys::Errno| Error::host(what, e)
@@ -99,15 +95,23 @@ fn serve(
         let what = what.to_owned();
         move |e: std::io::Error| Error::host(what, e)
     };
-    crate::log::init(Path::new("."), &args.namespace, args.id.as_str(), args.debug)
-        .map_err(own("open the log"))?;
+    crate::log::init(
+        Path::new("."),
+        &args.namespace,
+        args.id.as_str(),
+        args.debug,
+    )
+    .map_err(own("open the log"))?;
+    hull_sys::process::set_name(c"containerd-shim").map_err(host("set the process name"))?;
     hull_sys::process::limit_heap();
     hull_sys::process::disable_huge_pages(true).map_err(host("disable huge pages"))?;
     hull_sys::process::set_child_subreaper().map_err(host("become subreaper"))?;
     hull_sys::process::set_not_dumpable().map_err(host("become non-dumpable"))?;
     let layout = hull_cgroup::Layout::detect()?;
     let facts = facts().map_err(host("ask the kernel what it can do"))?;
-    listener.set_nonblocking(true).map_err(own("use the socket"))?;
+    listener
+        .set_nonblocking(true)
+        .map_err(own("use the socket"))?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -85,7 +85,13 @@ pub(crate) async fn create(shared: &Shared, args: CreateArgs) -> Result<Created,
         Err(error) => Err(error),
         Ok(()) => match init(shared, &args, &plan, &place).await {
             Ok(Waiting { child, stdio, gate }) => {
-                return Ok(Created { plan, place, child, stdio, gate });
+                return Ok(Created {
+                    plan,
+                    place,
+                    child,
+                    stdio,
+                    gate,
+                });
             }
             Err(error) => {
                 undo(shared, &plan, &place).await;
@@ -106,8 +112,8 @@ struct Waiting {
 
 fn decide(shared: &Shared, args: &CreateArgs) -> Result<(Plan, Place), Error> {
     let config = args.bundle.join("config.json");
-    let bytes = std::fs::read(&config)
-        .map_err(|e| Error::host(format!("read {}", config.display()), e))?;
+    let bytes =
+        std::fs::read(&config).map_err(|e| Error::host(format!("read {}", config.display()), e))?;
     let bundle = text(&args.bundle)?;
     let mounted = args.bundle.join("rootfs");
     let has_mounts = !args.mounts.is_empty();
@@ -140,7 +146,8 @@ pub(crate) fn invalid(error: hull_plan::Invalid) -> Error {
 }
 
 fn text(path: &Path) -> Result<&str, Error> {
-    path.to_str().ok_or_else(|| Error::Invalid(format!("path {path:?} is not UTF-8")))
+    path.to_str()
+        .ok_or_else(|| Error::Invalid(format!("path {path:?} is not UTF-8")))
 }
 
 /// Writes down what `delete` needs should we be killed.
@@ -170,8 +177,10 @@ async fn prepare(
     plan: &Plan,
     place: &Place,
 ) -> Result<(), Error> {
-    let setup =
-        CgroupSetup { paths: place.cgroup.clone(), resources: plan.resources.clone() };
+    let setup = CgroupSetup {
+        paths: place.cgroup.clone(),
+        resources: plan.resources.clone(),
+    };
     let job = HostJob::Prepare {
         mounts: args.mounts.clone(),
         rootfs: plan.root.path.clone(),
@@ -190,8 +199,15 @@ pub(crate) fn release_job(place: &Place) -> HostJob {
 }
 
 async fn undo(shared: &Shared, plan: &Plan, place: &Place) {
-    if let Err(e) = shared.launcher.run(&release_job(place), RELEASE_DEADLINE).await {
-        log::error!("container {}: clean up after a failed create: {e}", place.id);
+    if let Err(e) = shared
+        .launcher
+        .run(&release_job(place), RELEASE_DEADLINE)
+        .await
+    {
+        log::error!(
+            "container {}: clean up after a failed create: {e}",
+            place.id
+        );
     }
     poststop(shared, plan, place).await;
 }
@@ -215,7 +231,10 @@ async fn init(
         keyring: place.keyring.clone(),
     };
     let body = encode(plan)?;
-    let launched = shared.launcher.spawn(SpawnArgs { spawn, body, fds }).await?;
+    let launched = shared
+        .launcher
+        .spawn(SpawnArgs { spawn, body, fds })
+        .await?;
     let child = Arc::new(launched.process);
     let setup = async {
         remember(place, child.pid())?;
@@ -223,7 +242,11 @@ async fn init(
         Ok(Arc::new(Stdio::start(&args.streams, pipes, master)?))
     };
     match setup.await {
-        Ok(stdio) => Ok(Waiting { child, stdio, gate: launched.sync }),
+        Ok(stdio) => Ok(Waiting {
+            child,
+            stdio,
+            gate: launched.sync,
+        }),
         Err(error) => {
             end(&child).await;
             Err(error)
@@ -239,7 +262,10 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Error> {
 async fn end(child: &ChildProcess) {
     // ESRCH: it has ended by itself.
     child.signal(nix::libc::SIGKILL).ok();
-    if tokio::time::timeout(END_DEADLINE, child.ended()).await.is_err() {
+    if tokio::time::timeout(END_DEADLINE, child.ended())
+        .await
+        .is_err()
+    {
         log::warn!("process {} does not end", child.pid());
     }
 }
@@ -263,8 +289,14 @@ async fn until_ready(
             Ok((FromInit::Hooks, _)) => {
                 let state = state_json(plan, place, "creating", pid);
                 host_hooks(shared, place, "prestart", &plan.hooks.prestart, &state).await?;
-                host_hooks(shared, place, "createRuntime", &plan.hooks.create_runtime, &state)
-                    .await?;
+                host_hooks(
+                    shared,
+                    place,
+                    "createRuntime",
+                    &plan.hooks.create_runtime,
+                    &state,
+                )
+                .await?;
                 let state = (!plan.hooks.create_container.is_empty()).then_some(state);
                 if sync.send(&ToInit::Proceed { state }).await.is_err() {
                     return Err(killed(Step::RuntimeHooks));
@@ -303,7 +335,11 @@ pub(crate) async fn release_gate(
     if gate.send(&ToInit::Start { state }).await.is_err() {
         return Err(killed(Step::Gate));
     }
-    let limit = if hooks { HOOKS_DEADLINE } else { SETUP_DEADLINE };
+    let limit = if hooks {
+        HOOKS_DEADLINE
+    } else {
+        SETUP_DEADLINE
+    };
     until_exec(gate, limit).await.map(drop)
 }
 
@@ -347,8 +383,10 @@ pub(crate) async fn exec(
         keyring: args.place.keyring.clone(),
     };
     let body = encode(&args.plan)?;
-    let Launched { process, sync } =
-        shared.launcher.spawn(SpawnArgs { spawn, body, fds }).await?;
+    let Launched { process, sync } = shared
+        .launcher
+        .spawn(SpawnArgs { spawn, body, fds })
+        .await?;
     let started = async {
         let master = until_exec(&sync, SETUP_DEADLINE).await?;
         Ok(Arc::new(Stdio::start(&args.streams, pipes, master)?))

@@ -54,15 +54,27 @@ pub(crate) fn permits(have: Status, op: Op) -> Result<(), Error> {
         | (Op::Resize | Op::Update, Status::Stopped)
         | (Op::Checkpoint, _) => false,
     };
-    if allowed { Ok(()) } else { Err(Error::WrongState { have: have.name(), op }) }
+    if allowed {
+        Ok(())
+    } else {
+        Err(Error::WrongState {
+            have: have.name(),
+            op,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [Status; 5] =
-        [Status::Created, Status::Running, Status::Pausing, Status::Paused, Status::Stopped];
+    const ALL: [Status; 5] = [
+        Status::Created,
+        Status::Running,
+        Status::Pausing,
+        Status::Paused,
+        Status::Stopped,
+    ];
 
     /// One line per operation, one column per state in the order of `ALL`.
     const TABLE: [(Op, [bool; 5]); 8] = [

@@ -34,7 +34,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // containerd shows what `start` and `delete` write here to its client.
-            #[expect(clippy::print_stderr, reason = "this is how a shim reports its failure")]
+            #[expect(
+                clippy::print_stderr,
+                reason = "this is how a shim reports its failure"
+            )]
             {
                 eprintln!("{}", error.line());
             }
@@ -44,6 +47,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Error> {
+    // Nothing but the standard streams is for us, whoever started us left open what.
+    hull_sys::fd::close_all_except(&[])
+        .map_err(|e| Error::host("close inherited descriptors", e))?;
     match args::parse(std::env::args_os().skip(1), |name| std::env::var_os(name))? {
         Command::Version => start::print(info::version().as_bytes()),
         Command::Info => start::print(&info::info()?),

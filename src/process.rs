@@ -93,14 +93,17 @@ impl Process {
     /// # Errors
     /// [`Error::Finished`] when the process has ended, [`Error::Invalid`] for an unknown number.
     pub(crate) fn signal(&self, number: i32) -> Result<(), Error> {
-        let Some(child) = self.child() else { return Err(Error::Finished) };
+        let Some(child) = self.child() else {
+            return Err(Error::Finished);
+        };
         match child.signal(number) {
             Ok(()) => Ok(()),
             Err(Errno::ESRCH) => Err(Error::Finished),
             Err(Errno::EINVAL) => Err(Error::Invalid(format!("signal {number} does not exist"))),
-            Err(errno) => {
-                Err(Error::host(format!("send signal {number} to process {}", self.pid), errno))
-            }
+            Err(errno) => Err(Error::host(
+                format!("send signal {number} to process {}", self.pid),
+                errno,
+            )),
         }
     }
 
@@ -108,7 +111,9 @@ impl Process {
     pub(crate) fn wait(&mut self, waiter: oneshot::Sender<Exit>) {
         match self.exit() {
             // A waiter that has gone away needs no answer.
-            Some(exit) => drop(waiter.send(exit)),
+            Some(exit) => {
+                waiter.send(exit).ok();
+            }
             None => {
                 self.waiters.retain(|w| !w.is_closed());
                 self.waiters.push(waiter);
@@ -119,7 +124,7 @@ impl Process {
     /// Answers everybody who waits, whatever the reason.
     pub(crate) fn release_waiters(&mut self, exit: Exit) {
         for waiter in self.waiters.drain(..) {
-            drop(waiter.send(exit));
+            waiter.send(exit).ok();
         }
     }
 

@@ -43,7 +43,11 @@ impl Registry {
             return Err(Error::InUse(format!("container {id} already exists")));
         }
         map.insert(id.clone(), Entry::Reserved);
-        Ok(Reservation { registry: self.clone(), id: id.clone(), filled: false })
+        Ok(Reservation {
+            registry: self.clone(),
+            id: id.clone(),
+            filled: false,
+        })
     }
 
     /// Finds a container.
@@ -75,7 +79,9 @@ impl Reservation {
     /// The container is there.
     pub(crate) fn fill(mut self, handle: ContainerHandle) {
         self.filled = true;
-        self.registry.lock().insert(self.id.clone(), Entry::Present(handle));
+        self.registry
+            .lock()
+            .insert(self.id.clone(), Entry::Present(handle));
     }
 }
 

@@ -54,7 +54,10 @@ pub(crate) async fn start(listener: StdListener, shared: &Arc<Shared>) -> Result
     let mut server = Server::new()
         .add_listener(Listener::new(OwnUser(listener)))
         .register_service(services);
-    server.start().await.map_err(|e| Error::Unavailable(format!("serve: {e}")))?;
+    server
+        .start()
+        .await
+        .map_err(|e| Error::Unavailable(format!("serve: {e}")))?;
     Ok(Running(server))
 }
 
@@ -75,7 +78,10 @@ fn refuse_sandbox() -> Service {
             (name.to_owned(), handler)
         })
         .collect();
-    Service { methods, streams: HashMap::new() }
+    Service {
+        methods,
+        streams: HashMap::new(),
+    }
 }
 
 struct Unimplemented;

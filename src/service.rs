@@ -36,7 +36,9 @@ fn exec_id(id: &str) -> Result<Option<ExecId>, Error> {
     match id {
         "" => Ok(None),
         // An id that could not have been registered does not exist.
-        id => ExecId::parse(id).map(Some).map_err(|_| Error::NoProcess(id.to_owned())),
+        id => ExecId::parse(id)
+            .map(Some)
+            .map_err(|_| Error::NoProcess(id.to_owned())),
     }
 }
 
@@ -79,7 +81,10 @@ fn create_args(req: &api::CreateTaskRequest) -> Result<CreateArgs, Error> {
     }
     let bundle = PathBuf::from(&req.bundle);
     if !bundle.is_absolute() {
-        return Err(Error::Invalid(format!("bundle {:?} is not an absolute path", req.bundle)));
+        return Err(Error::Invalid(format!(
+            "bundle {:?} is not an absolute path",
+            req.bundle
+        )));
     }
     let mounts = req.rootfs.iter().map(|mount| HostMount {
         fstype: mount.type_.clone(),
@@ -94,7 +99,13 @@ fn create_args(req: &api::CreateTaskRequest) -> Result<CreateArgs, Error> {
         terminal: req.terminal,
     };
     let options = options::parse(req.options.as_ref())?;
-    Ok(CreateArgs { id, bundle, mounts: mounts.collect(), streams, options })
+    Ok(CreateArgs {
+        id,
+        bundle,
+        mounts: mounts.collect(),
+        streams,
+        options,
+    })
 }
 
 // === impl TaskService ===
@@ -130,7 +141,8 @@ impl TaskService {
             hull_sys::process::trim_heap();
             Ok(pid)
         });
-        work.await.map_err(|e| Error::Unavailable(format!("create: {e}")))?
+        work.await
+            .map_err(|e| Error::Unavailable(format!("create: {e}")))?
     }
 
     async fn wait_exit(&self, req: api::WaitRequest) -> Result<api::WaitResponse, Error> {
@@ -154,8 +166,10 @@ impl Task for TaskService {
         req: api::StateRequest,
     ) -> ttrpc::Result<api::StateResponse> {
         let exec = exec_id(&req.exec_id)?;
-        let info =
-            self.container(&req.id)?.ask(|reply| Request::State { exec, reply }).await?;
+        let info = self
+            .container(&req.id)?
+            .ask(|reply| Request::State { exec, reply })
+            .await?;
         Ok(state_response(&req.id, &req.exec_id, info))
     }
 
@@ -165,7 +179,10 @@ impl Task for TaskService {
         req: api::CreateTaskRequest,
     ) -> ttrpc::Result<api::CreateTaskResponse> {
         let pid = self.create_container(req).await?;
-        Ok(api::CreateTaskResponse { pid, ..Default::default() })
+        Ok(api::CreateTaskResponse {
+            pid,
+            ..Default::default()
+        })
     }
 
     async fn start(
@@ -174,8 +191,14 @@ impl Task for TaskService {
         req: api::StartRequest,
     ) -> ttrpc::Result<api::StartResponse> {
         let exec = exec_id(&req.exec_id)?;
-        let pid = self.container(&req.id)?.ask(|reply| Request::Start { exec, reply }).await?;
-        Ok(api::StartResponse { pid, ..Default::default() })
+        let pid = self
+            .container(&req.id)?
+            .ask(|reply| Request::Start { exec, reply })
+            .await?;
+        Ok(api::StartResponse {
+            pid,
+            ..Default::default()
+        })
     }
 
     async fn delete(
@@ -184,9 +207,13 @@ impl Task for TaskService {
         req: api::DeleteRequest,
     ) -> ttrpc::Result<api::DeleteResponse> {
         let exec = exec_id(&req.exec_id)?;
-        let info =
-            self.container(&req.id)?.ask(|reply| Request::Delete { exec, reply }).await?;
-        let at = info.exit.map_or_else(std::time::SystemTime::now, |exit| exit.at);
+        let info = self
+            .container(&req.id)?
+            .ask(|reply| Request::Delete { exec, reply })
+            .await?;
+        let at = info
+            .exit
+            .map_or_else(std::time::SystemTime::now, |exit| exit.at);
         Ok(api::DeleteResponse {
             pid: info.pid,
             exit_status: info.exit.map_or(0, |exit| exit.status),
@@ -200,23 +227,35 @@ impl Task for TaskService {
         _ctx: &TtrpcContext,
         req: api::PidsRequest,
     ) -> ttrpc::Result<api::PidsResponse> {
-        let pids = self.container(&req.id)?.ask(|reply| Request::Pids { reply }).await?;
+        let pids = self
+            .container(&req.id)?
+            .ask(|reply| Request::Pids { reply })
+            .await?;
         let processes = pids
             .into_iter()
             .map(|(pid, exec)| {
                 let info = exec.map(|id| {
-                    let details =
-                        ProcessDetails { exec_id: id.as_str().to_owned(), ..Default::default() };
+                    let details = ProcessDetails {
+                        exec_id: id.as_str().to_owned(),
+                        ..Default::default()
+                    };
                     Any {
                         type_url: "containerd.runc.v1.ProcessDetails".to_owned(),
                         value: details.write_to_bytes().unwrap_or_default(),
                         ..Default::default()
                     }
                 });
-                api::ProcessInfo { pid, info: info.into(), ..Default::default() }
+                api::ProcessInfo {
+                    pid,
+                    info: info.into(),
+                    ..Default::default()
+                }
             })
             .collect();
-        Ok(api::PidsResponse { processes, ..Default::default() })
+        Ok(api::PidsResponse {
+            processes,
+            ..Default::default()
+        })
     }
 
     async fn pause(
@@ -224,7 +263,9 @@ impl Task for TaskService {
         _ctx: &TtrpcContext,
         req: api::PauseRequest,
     ) -> ttrpc::Result<api::Empty> {
-        self.container(&req.id)?.ask(|reply| Request::Pause { reply }).await?;
+        self.container(&req.id)?
+            .ask(|reply| Request::Pause { reply })
+            .await?;
         Ok(empty())
     }
 
@@ -233,7 +274,9 @@ impl Task for TaskService {
         _ctx: &TtrpcContext,
         req: api::ResumeRequest,
     ) -> ttrpc::Result<api::Empty> {
-        self.container(&req.id)?.ask(|reply| Request::Resume { reply }).await?;
+        self.container(&req.id)?
+            .ask(|reply| Request::Resume { reply })
+            .await?;
         Ok(empty())
     }
 
@@ -242,21 +285,24 @@ impl Task for TaskService {
         _ctx: &TtrpcContext,
         req: api::CheckpointTaskRequest,
     ) -> ttrpc::Result<api::Empty> {
-        self.container(&req.id)?.ask(|reply| Request::CheckCheckpoint { reply }).await?;
+        self.container(&req.id)?
+            .ask(|reply| Request::CheckCheckpoint { reply })
+            .await?;
         Ok(empty())
     }
 
-    async fn kill(
-        &self,
-        _ctx: &TtrpcContext,
-        req: api::KillRequest,
-    ) -> ttrpc::Result<api::Empty> {
+    async fn kill(&self, _ctx: &TtrpcContext, req: api::KillRequest) -> ttrpc::Result<api::Empty> {
         let exec = exec_id(&req.exec_id)?;
         let signal = i32::try_from(req.signal)
             .map_err(|_| Error::Invalid(format!("signal {} does not exist", req.signal)))?;
         let all = req.all;
         self.container(&req.id)?
-            .ask(|reply| Request::Kill { exec, signal, all, reply })
+            .ask(|reply| Request::Kill {
+                exec,
+                signal,
+                all,
+                reply,
+            })
             .await?;
         Ok(empty())
     }
@@ -274,8 +320,19 @@ impl Task for TaskService {
             stderr: req.stderr,
             terminal: req.terminal,
         };
-        let spec = req.spec.into_option().map(|any| any.value).unwrap_or_default();
-        container.ask(|reply| Request::Exec { id, streams, spec, reply }).await?;
+        let spec = req
+            .spec
+            .into_option()
+            .map(|any| any.value)
+            .unwrap_or_default();
+        container
+            .ask(|reply| Request::Exec {
+                id,
+                streams,
+                spec,
+                reply,
+            })
+            .await?;
         Ok(empty())
     }
 
@@ -288,7 +345,12 @@ impl Task for TaskService {
         let size = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let (columns, rows) = (size(req.width), size(req.height));
         self.container(&req.id)?
-            .ask(|reply| Request::Resize { exec, columns, rows, reply })
+            .ask(|reply| Request::Resize {
+                exec,
+                columns,
+                rows,
+                reply,
+            })
             .await?;
         Ok(empty())
     }
@@ -301,9 +363,13 @@ impl Task for TaskService {
         let exec = exec_id(&req.exec_id)?;
         let container = self.container(&req.id)?;
         if req.stdin {
-            container.ask(|reply| Request::CloseStdin { exec, reply }).await?;
+            container
+                .ask(|reply| Request::CloseStdin { exec, reply })
+                .await?;
         } else {
-            container.ask(|reply| Request::State { exec, reply }).await?;
+            container
+                .ask(|reply| Request::State { exec, reply })
+                .await?;
         }
         Ok(empty())
     }
@@ -313,8 +379,14 @@ impl Task for TaskService {
         _ctx: &TtrpcContext,
         req: api::UpdateTaskRequest,
     ) -> ttrpc::Result<api::Empty> {
-        let resources = req.resources.into_option().map(|any| any.value).unwrap_or_default();
-        self.container(&req.id)?.ask(|reply| Request::Update { resources, reply }).await?;
+        let resources = req
+            .resources
+            .into_option()
+            .map(|any| any.value)
+            .unwrap_or_default();
+        self.container(&req.id)?
+            .ask(|reply| Request::Update { resources, reply })
+            .await?;
         Ok(empty())
     }
 
@@ -331,8 +403,14 @@ impl Task for TaskService {
         _ctx: &TtrpcContext,
         req: api::StatsRequest,
     ) -> ttrpc::Result<api::StatsResponse> {
-        let stats = self.container(&req.id)?.ask(|reply| Request::Stats { reply }).await?;
-        Ok(api::StatsResponse { stats: MessageField::some(stats), ..Default::default() })
+        let stats = self
+            .container(&req.id)?
+            .ask(|reply| Request::Stats { reply })
+            .await?;
+        Ok(api::StatsResponse {
+            stats: MessageField::some(stats),
+            ..Default::default()
+        })
     }
 
     async fn connect(

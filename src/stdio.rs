@@ -57,10 +57,7 @@ pub(crate) struct Pipes {
 ///
 /// # Errors
 /// Wrong stream names, or no descriptors left.
-pub(crate) fn pipes(
-    io: &Io,
-    owner: (u32, u32),
-) -> Result<(Pipes, Vec<(FdRole, OwnedFd)>), Error> {
+pub(crate) fn pipes(io: &Io, owner: (u32, u32)) -> Result<(Pipes, Vec<(FdRole, OwnedFd)>), Error> {
     for name in [&io.stdin, &io.stdout, &io.stderr] {
         sink::check(name)?;
     }
@@ -110,11 +107,7 @@ impl Stdio {
     ///
     /// # Errors
     /// When a stream cannot be opened at all; a FIFO without its other end is waited for.
-    pub(crate) fn start(
-        io: &Io,
-        pipes: Pipes,
-        master: Option<OwnedFd>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn start(io: &Io, pipes: Pipes, master: Option<OwnedFd>) -> Result<Self, Error> {
         let progress = Arc::new(Progress::default());
         let mut inner = Inner::default();
         let host = |e: Errno| Error::host("copy standard streams", e);
@@ -125,16 +118,22 @@ impl Stdio {
             let Some(pipe) = pipe else { continue };
             let sink = sink::Sink::prepare(name)?;
             let pipe = nonblocking(pipe).map_err(host)?;
-            inner.outputs.push(tokio::spawn(to_sink(pipe, sink, Arc::clone(&progress))));
+            inner
+                .outputs
+                .push(tokio::spawn(to_sink(pipe, sink, Arc::clone(&progress))));
         }
         if let Some(pipe) = pipes.stdin {
             let (reader, writer) = sink::open_stdin(&io.stdin)?;
             inner.stdin_writer = Some(writer);
             let pipe = nonblocking(pipe).map_err(host)?;
-            let reader = watch(reader, Interest::READABLE).map_err(|e| Error::host("watch stdin", e))?;
+            let reader =
+                watch(reader, Interest::READABLE).map_err(|e| Error::host("watch stdin", e))?;
             inner.input = Some(tokio::spawn(to_stdin(reader, Arc::new(pipe))));
         }
-        Ok(Self { inner: Mutex::new(inner), progress })
+        Ok(Self {
+            inner: Mutex::new(inner),
+            progress,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -147,7 +146,9 @@ impl Stdio {
     /// # Errors
     /// When the kernel refuses.
     pub(crate) fn resize(&self, columns: u16, rows: u16) -> Result<(), Error> {
-        let Some(master) = self.lock().master.clone() else { return Ok(()) };
+        let Some(master) = self.lock().master.clone() else {
+            return Ok(());
+        };
         pty::resize(master.get_ref(), columns, rows).map_err(|e| Error::host("resize", e))
     }
 
@@ -191,7 +192,9 @@ impl Stdio {
         let end = tokio::time::Instant::now() + deadline;
         let mut moved = self.progress.moved();
         while !self.outputs_finished() && tokio::time::Instant::now() < end {
-            let changed = tokio::time::timeout(QUIET, self.progress.changed()).await.is_ok();
+            let changed = tokio::time::timeout(QUIET, self.progress.changed())
+                .await
+                .is_ok();
             let quiet = !changed && self.progress.moved() == moved;
             if quiet && !(for_readers && self.progress.is_stuck()) {
                 return;
@@ -238,7 +241,8 @@ impl Inner {
         if !io.stdin.is_empty() {
             let (reader, writer) = sink::open_stdin(&io.stdin)?;
             self.stdin_writer = Some(writer);
-            let reader = watch(reader, Interest::READABLE).map_err(|e| Error::host("watch stdin", e))?;
+            let reader =
+                watch(reader, Interest::READABLE).map_err(|e| Error::host("watch stdin", e))?;
             self.input = Some(tokio::spawn(to_stdin(reader, Arc::clone(&master))));
         }
         self.master = Some(master);

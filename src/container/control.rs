@@ -14,13 +14,7 @@ use std::time::Duration;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Container {
-    pub(super) fn kill(
-        &self,
-        exec: Option<&ExecId>,
-        signal: i32,
-        all: bool,
-        reply: Reply<()>,
-    ) {
+    pub(super) fn kill(&self, exec: Option<&ExecId>, signal: i32, all: bool, reply: Reply<()>) {
         match exec {
             None if all && signal == nix::libc::SIGKILL => self.kill_cgroup(reply),
             None if all => answer(reply, self.signal_all(signal)),
@@ -50,7 +44,12 @@ impl Container {
 
     /// Allowed in every state: it is also how what a stopped container left behind is cleaned up.
     fn kill_cgroup(&self, reply: Reply<()>) {
-        self.job(HostJob::Kill { cgroup: self.place.cgroup.clone() }, reply);
+        self.job(
+            HostJob::Kill {
+                cgroup: self.place.cgroup.clone(),
+            },
+            reply,
+        );
     }
 
     fn signal_all(&self, signal: i32) -> Result<(), Error> {
@@ -83,16 +82,26 @@ impl Container {
         }
         self.status = Status::Pausing;
         let shared = Arc::clone(&self.shared);
-        let job = HostJob::Freeze { cgroup: self.place.cgroup.clone() };
+        let job = HostJob::Freeze {
+            cgroup: self.place.cgroup.clone(),
+        };
         self.beside(async move {
-            let result = shared.launcher.run(&job, DEADLINE).await.map_err(Error::from);
+            let result = shared
+                .launcher
+                .run(&job, DEADLINE)
+                .await
+                .map_err(Error::from);
             Outcome::Frozen { result, reply }
         });
     }
 
     pub(super) fn on_frozen(&mut self, result: Result<(), Error>, reply: Reply<()>) {
         if self.status == Status::Pausing {
-            self.status = if result.is_ok() { Status::Paused } else { Status::Running };
+            self.status = if result.is_ok() {
+                Status::Paused
+            } else {
+                Status::Running
+            };
             if result.is_ok() {
                 self.publish(Event::Paused { id: self.id() });
             }
@@ -105,9 +114,15 @@ impl Container {
             return answer(reply, Err(e));
         }
         let shared = Arc::clone(&self.shared);
-        let job = HostJob::Thaw { cgroup: self.place.cgroup.clone() };
+        let job = HostJob::Thaw {
+            cgroup: self.place.cgroup.clone(),
+        };
         self.beside(async move {
-            let result = shared.launcher.run(&job, DEADLINE).await.map_err(Error::from);
+            let result = shared
+                .launcher
+                .run(&job, DEADLINE)
+                .await
+                .map_err(Error::from);
             Outcome::Thawed { result, reply }
         });
     }

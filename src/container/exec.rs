@@ -31,8 +31,17 @@ impl Container {
         let plan = hull_plan::lower_exec(spec, streams.terminal, &self.plan, &self.shared.facts)
             .map_err(launch::invalid)?;
         let exec_id = id.as_str().to_owned();
-        self.execs.insert(id, Exec { process: Process::registered(streams), plan });
-        self.publish(Event::ExecAdded { id: self.id(), exec_id });
+        self.execs.insert(
+            id,
+            Exec {
+                process: Process::registered(streams),
+                plan,
+            },
+        );
+        self.publish(Event::ExecAdded {
+            id: self.id(),
+            exec_id,
+        });
         Ok(())
     }
 
@@ -53,14 +62,21 @@ impl Container {
         let have = self.status_of(Some(id))?;
         permits(have, Op::Start)?;
         let (place, status) = (self.place.clone(), self.status);
-        let init = self.init.child().cloned().filter(|_| self.ending == super::Ending::No);
+        let init = self
+            .init
+            .child()
+            .cloned()
+            .filter(|_| self.ending == super::Ending::No);
         let Some(init) = init else {
             let text = format!("container {} init process is not running", self.place.id);
             return Err(Error::FailedPrecondition(text));
         };
         match status {
             Status::Pausing | Status::Paused => {
-                return Err(Error::WrongState { have: status.name(), op: Op::Start });
+                return Err(Error::WrongState {
+                    have: status.name(),
+                    op: Op::Start,
+                });
             }
             Status::Created | Status::Running | Status::Stopped => {}
         }
@@ -70,11 +86,19 @@ impl Container {
             .ok_or_else(|| Error::NoProcess(id.as_str().to_owned()))?;
         if exec.process.phase != Phase::Created {
             let have = Status::Running.name();
-            return Err(Error::WrongState { have, op: Op::Start });
+            return Err(Error::WrongState {
+                have,
+                op: Op::Start,
+            });
         }
         exec.process.phase = Phase::Starting;
         let streams = exec.process.streams.clone();
-        Ok(ExecArgs { plan: exec.plan.clone(), place, init, streams })
+        Ok(ExecArgs {
+            plan: exec.plan.clone(),
+            place,
+            init,
+            streams,
+        })
     }
 
     pub(super) fn on_exec_started(
@@ -83,14 +107,20 @@ impl Container {
         result: Result<(Arc<ChildProcess>, Arc<Stdio>), Error>,
         reply: Reply<u32>,
     ) {
-        let Some(exec) = self.execs.get_mut(&id) else { return };
+        let Some(exec) = self.execs.get_mut(&id) else {
+            return;
+        };
         match result {
             Ok((child, stdio)) => {
                 exec.process.attach(Arc::clone(&child), Arc::clone(&stdio));
                 exec.process.phase = Phase::Running;
                 let pid = exec.process.pid_u32();
                 let exec_id = id.as_str().to_owned();
-                self.publish(Event::ExecStarted { id: self.id(), exec_id, pid });
+                self.publish(Event::ExecStarted {
+                    id: self.id(),
+                    exec_id,
+                    pid,
+                });
                 if self.ending != super::Ending::No {
                     // Init ended meanwhile; nothing may outlive it.
                     child.signal(nix::libc::SIGKILL).ok();
@@ -100,8 +130,10 @@ impl Container {
             }
             Err(error) => {
                 exec.process.phase = Phase::Created;
-                exec.process
-                    .release_waiters(Exit { status: NEVER_RAN, at: SystemTime::now() });
+                exec.process.release_waiters(Exit {
+                    status: NEVER_RAN,
+                    at: SystemTime::now(),
+                });
                 answer(reply, Err(error));
                 self.finish_ending();
             }
@@ -109,14 +141,24 @@ impl Container {
     }
 
     pub(super) fn delete_exec(&mut self, id: ExecId, reply: Reply<ProcessInfo>) {
-        let allowed = self.status_of(Some(&id)).and_then(|have| permits(have, Op::Delete));
+        let allowed = self
+            .status_of(Some(&id))
+            .and_then(|have| permits(have, Op::Delete));
         if let Err(e) = allowed {
             return answer(reply, Err(e));
         }
-        let Some(exec) = self.execs.get(&id) else { return };
+        let Some(exec) = self.execs.get(&id) else {
+            return;
+        };
         if exec.process.phase == Phase::Starting {
             let have = Status::Running.name();
-            return answer(reply, Err(Error::WrongState { have, op: Op::Delete }));
+            return answer(
+                reply,
+                Err(Error::WrongState {
+                    have,
+                    op: Op::Delete,
+                }),
+            );
         }
         let stdio = exec.process.stdio.clone();
         self.beside(async move {
@@ -130,7 +172,10 @@ impl Container {
     pub(super) fn on_exec_removed(&mut self, id: &ExecId, reply: Reply<ProcessInfo>) {
         let info = self.state(Some(id));
         if let Some(mut exec) = self.execs.remove(id) {
-            let never = Exit { status: 0, at: SystemTime::now() };
+            let never = Exit {
+                status: 0,
+                at: SystemTime::now(),
+            };
             exec.process.release_waiters(never);
         }
         answer(reply, info);

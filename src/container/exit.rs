@@ -21,12 +21,7 @@ const EXECS_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Container {
     /// Waits for a process to end and for its output to settle.
-    pub(super) fn watch(
-        &self,
-        exec: Option<ExecId>,
-        child: Arc<ChildProcess>,
-        stdio: Arc<Stdio>,
-    ) {
+    pub(super) fn watch(&self, exec: Option<ExecId>, child: Arc<ChildProcess>, stdio: Arc<Stdio>) {
         self.beside(async move {
             let status = match child.ended().await {
                 Ok(ended) => ended.status,
@@ -35,7 +30,10 @@ impl Container {
                     255
                 }
             };
-            let exit = Exit { status, at: SystemTime::now() };
+            let exit = Exit {
+                status,
+                at: SystemTime::now(),
+            };
             stdio.settle().await;
             Outcome::Ended { exec, exit }
         });
@@ -43,7 +41,9 @@ impl Container {
 
     pub(super) fn on_exec_ended(&mut self, id: &ExecId, exit: Exit) {
         let container = self.id();
-        let Some(exec) = self.execs.get_mut(id) else { return };
+        let Some(exec) = self.execs.get_mut(id) else {
+            return;
+        };
         let pid = exec.process.pid_u32();
         exec.process.stop(exit);
         self.publish(Event::Exit {
@@ -64,11 +64,16 @@ impl Container {
         }
         self.gate = None;
         let private = self.plan.has_private_pid_namespace();
-        self.ending = Ending::Waiting { exit, leftovers_killed: private };
+        self.ending = Ending::Waiting {
+            exit,
+            leftovers_killed: private,
+        };
         if !private {
             // Nobody else kills what shares its pid namespace with others.
             let shared = Arc::clone(&self.shared);
-            let job = HostJob::Kill { cgroup: self.place.cgroup.clone() };
+            let job = HostJob::Kill {
+                cgroup: self.place.cgroup.clone(),
+            };
             self.beside(async move {
                 if let Err(e) = shared.launcher.run(&job, KILL_DEADLINE).await {
                     log::warn!("after the end of init: {e}");
@@ -87,14 +92,20 @@ impl Container {
 
     pub(super) fn on_leftovers_killed(&mut self) {
         if let Ending::Waiting { exit, .. } = self.ending {
-            self.ending = Ending::Waiting { exit, leftovers_killed: true };
+            self.ending = Ending::Waiting {
+                exit,
+                leftovers_killed: true,
+            };
         }
         self.finish_ending();
     }
 
     pub(super) fn on_execs_overdue(&mut self) {
         if let Ending::Waiting { exit, .. } = self.ending {
-            log::warn!("container {}: exec processes outlive init by 5 s", self.place.id);
+            log::warn!(
+                "container {}: exec processes outlive init by 5 s",
+                self.place.id
+            );
             self.publish_init_exit(exit);
         }
     }
@@ -107,7 +118,10 @@ impl Container {
 
     /// Publishes the exit of init once nothing has to come before it.
     pub(super) fn finish_ending(&mut self) {
-        if let Ending::Waiting { exit, leftovers_killed: true } = self.ending
+        if let Ending::Waiting {
+            exit,
+            leftovers_killed: true,
+        } = self.ending
             && !self.has_live_execs()
         {
             self.publish_init_exit(exit);

@@ -25,13 +25,19 @@ impl Container {
         if self.status == Status::Stopped {
             return Ok(Vec::new());
         }
-        let execs: Vec<(i32, &ExecId)> =
-            self.execs.iter().map(|(id, exec)| (exec.process.pid, id)).collect();
+        let execs: Vec<(i32, &ExecId)> = self
+            .execs
+            .iter()
+            .map(|(id, exec)| (exec.process.pid, id))
+            .collect();
         let pids = hull_cgroup::pids(&self.place.cgroup)?;
         Ok(pids
             .into_iter()
             .map(|pid| {
-                let exec = execs.iter().find(|(p, _)| *p == pid).map(|(_, id)| (*id).clone());
+                let exec = execs
+                    .iter()
+                    .find(|(p, _)| *p == pid)
+                    .map(|(_, id)| (*id).clone());
                 (pid.unsigned_abs(), exec)
             })
             .collect())
@@ -51,7 +57,7 @@ impl Container {
     }
 
     pub(super) fn stats(&self) -> Result<Any, Error> {
-        let stats = hull_cgroup::stats(&self.place.cgroup)?;
+        let stats = hull_cgroup::stats(&self.place.cgroup).map_err(crate::metrics::failed)?;
         crate::metrics::to_any(&stats)
     }
 

@@ -19,7 +19,13 @@ impl Container {
         }
         if self.init.phase == Phase::Starting {
             let have = Status::Running.name();
-            return answer(reply, Err(Error::WrongState { have, op: Op::Delete }));
+            return answer(
+                reply,
+                Err(Error::WrongState {
+                    have,
+                    op: Op::Delete,
+                }),
+            );
         }
         if self.status == Status::Created {
             // It waits at the gate and has nothing to lose.
@@ -58,7 +64,10 @@ impl Container {
             }
             let job = launch::release_job(&place);
             let result = shared.launcher.run(&job, RELEASE_DEADLINE).await;
-            Outcome::Removed { result: result.map_err(Error::from), reply }
+            Outcome::Removed {
+                result: result.map_err(Error::from),
+                reply,
+            }
         });
     }
 
@@ -74,7 +83,12 @@ impl Container {
             return Next::Stay;
         }
         let info = self.state(None);
-        if let Ok(ProcessInfo { pid, exit: Some(exit), .. }) = &info {
+        if let Ok(ProcessInfo {
+            pid,
+            exit: Some(exit),
+            ..
+        }) = &info
+        {
             self.publish(Event::Delete {
                 id: self.id(),
                 pid: *pid,
@@ -89,8 +103,11 @@ impl Container {
             answer(reply, info);
             return Next::Leave;
         }
-        let (shared, plan, place) =
-            (Arc::clone(&self.shared), self.plan.clone(), self.place.clone());
+        let (shared, plan, place) = (
+            Arc::clone(&self.shared),
+            self.plan.clone(),
+            self.place.clone(),
+        );
         tokio::spawn(async move {
             launch::poststop(&shared, &plan, &place).await;
             answer(reply, info);

@@ -14,20 +14,63 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 /// A request; `exec: None` means the init process.
 #[derive(Debug)]
 pub(crate) enum Request {
-    State { exec: Option<ExecId>, reply: Reply<ProcessInfo> },
-    Start { exec: Option<ExecId>, reply: Reply<u32> },
-    Delete { exec: Option<ExecId>, reply: Reply<ProcessInfo> },
-    Exec { id: ExecId, streams: Io, spec: Vec<u8>, reply: Reply<()> },
-    Pids { reply: Reply<Vec<(u32, Option<ExecId>)>> },
-    Pause { reply: Reply<()> },
-    Resume { reply: Reply<()> },
-    Kill { exec: Option<ExecId>, signal: i32, all: bool, reply: Reply<()> },
-    Resize { exec: Option<ExecId>, columns: u16, rows: u16, reply: Reply<()> },
-    CloseStdin { exec: Option<ExecId>, reply: Reply<()> },
-    Update { resources: Vec<u8>, reply: Reply<()> },
-    Wait { exec: Option<ExecId>, reply: Reply<oneshot::Receiver<Exit>> },
-    Stats { reply: Reply<Any> },
-    CheckCheckpoint { reply: Reply<()> },
+    State {
+        exec: Option<ExecId>,
+        reply: Reply<ProcessInfo>,
+    },
+    Start {
+        exec: Option<ExecId>,
+        reply: Reply<u32>,
+    },
+    Delete {
+        exec: Option<ExecId>,
+        reply: Reply<ProcessInfo>,
+    },
+    Exec {
+        id: ExecId,
+        streams: Io,
+        spec: Vec<u8>,
+        reply: Reply<()>,
+    },
+    Pids {
+        reply: Reply<Vec<(u32, Option<ExecId>)>>,
+    },
+    Pause {
+        reply: Reply<()>,
+    },
+    Resume {
+        reply: Reply<()>,
+    },
+    Kill {
+        exec: Option<ExecId>,
+        signal: i32,
+        all: bool,
+        reply: Reply<()>,
+    },
+    Resize {
+        exec: Option<ExecId>,
+        columns: u16,
+        rows: u16,
+        reply: Reply<()>,
+    },
+    CloseStdin {
+        exec: Option<ExecId>,
+        reply: Reply<()>,
+    },
+    Update {
+        resources: Vec<u8>,
+        reply: Reply<()>,
+    },
+    Wait {
+        exec: Option<ExecId>,
+        reply: Reply<oneshot::Receiver<Exit>>,
+    },
+    Stats {
+        reply: Reply<Any>,
+    },
+    CheckCheckpoint {
+        reply: Reply<()>,
+    },
 }
 
 /// What there is to know about a process.
@@ -58,7 +101,10 @@ impl ContainerHandle {
         request: impl FnOnce(Reply<T>) -> Request,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(request(reply)).await.map_err(|_| Error::NoContainer)?;
+        self.0
+            .send(request(reply))
+            .await
+            .map_err(|_| Error::NoContainer)?;
         answer.await.map_err(|_| Error::NoContainer)?
     }
 }

@@ -16,7 +16,13 @@ impl Container {
         let Some(gate) = self.gate.take() else {
             // Another Start is on its way.
             let have = Status::Running.name();
-            return answer(reply, Err(Error::WrongState { have, op: Op::Start }));
+            return answer(
+                reply,
+                Err(Error::WrongState {
+                    have,
+                    op: Op::Start,
+                }),
+            );
         };
         self.init.phase = Phase::Starting;
         let (plan, place, pid) = (self.plan.clone(), self.place.clone(), self.init.pid);
@@ -31,7 +37,10 @@ impl Container {
             Ok(()) => {
                 self.init.phase = Phase::Running;
                 self.status = Status::Running;
-                self.publish(Event::Start { id: self.id(), pid: self.init.pid_u32() });
+                self.publish(Event::Start {
+                    id: self.id(),
+                    pid: self.init.pid_u32(),
+                });
                 self.run_poststart(reply);
             }
             Err(error) => {
@@ -52,8 +61,11 @@ impl Container {
         if self.plan.hooks.poststart.is_empty() {
             return answer(reply, Ok(pid.unsigned_abs()));
         }
-        let (shared, plan, place) =
-            (Arc::clone(&self.shared), self.plan.clone(), self.place.clone());
+        let (shared, plan, place) = (
+            Arc::clone(&self.shared),
+            self.plan.clone(),
+            self.place.clone(),
+        );
         let child = self.init.child().cloned();
         tokio::spawn(async move {
             let result = launch::poststart(&shared, &plan, &place, pid).await;

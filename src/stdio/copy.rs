@@ -76,7 +76,9 @@ pub(super) async fn to_sink(pipe: AsyncFd<OwnedFd>, sink: Sink, progress: Arc<Pr
     match sink {
         Sink::Fifo { handle, name } => {
             let stuck = progress.stuck();
-            let Some(fifo) = open_fifo(handle, &name).await else { return };
+            let Some(fifo) = open_fifo(handle, &name).await else {
+                return;
+            };
             drop(stuck);
             if let Err(e) = pipe_to_fifo(&pipe, &fifo, &progress).await {
                 log::warn!("stream {name:?}: {e}");
@@ -95,11 +97,7 @@ fn holds_data(pipe: &AsyncFd<OwnedFd>) -> bool {
     hull_sys::fd::is_readable(pipe.get_ref())
 }
 
-async fn pipe_to_fifo(
-    pipe: &AsyncFd<OwnedFd>,
-    fifo: &Fifo,
-    progress: &Progress,
-) -> io::Result<()> {
+async fn pipe_to_fifo(pipe: &AsyncFd<OwnedFd>, fifo: &Fifo, progress: &Progress) -> io::Result<()> {
     let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
     loop {
         let mut readable = pipe.readable().await?;
@@ -213,7 +211,10 @@ pub(super) async fn to_stdin(fifo: AsyncFd<OwnedFd>, target: Arc<AsyncFd<OwnedFd
         match read_some(&fifo, &mut buffer).await {
             Ok(0) | Err(_) => return,
             Ok(n) => {
-                if write_all(&target, buffer.get(..n).unwrap_or_default()).await.is_err() {
+                if write_all(&target, buffer.get(..n).unwrap_or_default())
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

@@ -37,9 +37,9 @@ pub(super) fn check(name: &str) -> Result<(), Error> {
     match name.split_once("://") {
         None => Ok(()),
         Some(("file" | "fifo", _)) => Ok(()),
-        Some((scheme @ ("binary" | "binary-v2"), _)) => {
-            Err(Error::Invalid(format!("STDIO scheme {scheme} is not supported yet")))
-        }
+        Some((scheme @ ("binary" | "binary-v2"), _)) => Err(Error::Invalid(format!(
+            "STDIO scheme {scheme} is not supported yet"
+        ))),
         Some((scheme, _)) => Err(Error::Invalid(format!("unknown STDIO scheme {scheme}"))),
     }
 }
@@ -87,11 +87,14 @@ impl Sink {
         }
         let (handle, fifo) = handle(name)?;
         if fifo {
-            return Ok(Self::Fifo { handle, name: name.to_owned() });
+            return Ok(Self::Fifo {
+                handle,
+                name: name.to_owned(),
+            });
         }
         let flags = OFlag::O_WRONLY | OFlag::O_APPEND;
-        let file = reopen(&handle, flags)
-            .map_err(|e| Error::host(format!("open stream {name:?}"), e))?;
+        let file =
+            reopen(&handle, flags).map_err(|e| Error::host(format!("open stream {name:?}"), e))?;
         Ok(Self::File(file))
     }
 

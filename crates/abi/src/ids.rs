@@ -24,7 +24,13 @@ pub struct ContainerId(String);
 pub struct ExecId(String);
 
 fn check(what: &'static str, id: &str) -> Result<(), InvalidId> {
-    let refuse = |why| Err(InvalidId { what, id: id.chars().take(80).collect(), why });
+    let refuse = |why| {
+        Err(InvalidId {
+            what,
+            id: id.chars().take(80).collect(),
+            why,
+        })
+    };
     if id.is_empty() {
         return refuse("it is empty");
     }
@@ -34,7 +40,10 @@ fn check(what: &'static str, id: &str) -> Result<(), InvalidId> {
     if id == "." || id == ".." {
         return refuse("it names a directory");
     }
-    if !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+.-".contains(&b)) {
+    if !id
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"_+.-".contains(&b))
+    {
         return refuse("only letters, digits, '_', '+', '.' and '-' are allowed");
     }
     Ok(())
@@ -102,7 +111,17 @@ mod tests {
 
     #[test]
     fn ids_that_could_leave_their_directory_are_refused() {
-        for id in ["", ".", "..", "a/b", "a b", "a\0", "é", "a\n", &"x".repeat(256)] {
+        for id in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "a\0",
+            "é",
+            "a\n",
+            &"x".repeat(256),
+        ] {
             assert!(ContainerId::parse(id).is_err(), "{id:?}");
             assert!(ExecId::parse(id).is_err(), "{id:?}");
         }

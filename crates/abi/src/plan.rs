@@ -249,6 +249,8 @@ impl Plan {
     /// kills everything in it when init ends.
     #[must_use]
     pub fn has_private_pid_namespace(&self) -> bool {
-        self.namespaces.iter().any(|n| n.kind == NamespaceKind::Pid && n.path.is_none())
+        self.namespaces
+            .iter()
+            .any(|n| n.kind == NamespaceKind::Pid && n.path.is_none())
     }
 }

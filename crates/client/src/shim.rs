@@ -132,7 +132,10 @@ fn run(
     } else {
         error_writer
     };
-    command.stdin(Stdio::piped()).stdout(output_writer).stderr(error_writer);
+    command
+        .stdin(Stdio::piped())
+        .stdout(output_writer)
+        .stderr(error_writer);
     let mut child = command.spawn().map_err(failed)?;
     // The command holds writing ends too; after this, end of file means that no child does.
     drop(command);

@@ -1,7 +1,5 @@
 //! Limits, freezing, killing, counting: on whatever hierarchies this host has.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
-
 use std::fs;
 use std::path::Path;
 

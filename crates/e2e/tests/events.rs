@@ -1,8 +1,6 @@
 //! Which events a shim sends, and in which order. The order alone is checked by every test; here
 //! are the exact sequences.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
-
 use std::path::Path;
 use std::time::Duration;
 

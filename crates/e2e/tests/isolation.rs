@@ -155,25 +155,44 @@ fn no_new_privileges_is_off_where_the_spec_says_so() {
 
 #[test]
 fn masked_paths_are_empty() {
-    let text = "wc -c </proc/kcore; wc -c </proc/keys; ls -A /sys/firmware /proc/acpi 2>/dev/null | \
-        grep -v : | grep -c .; true";
-    let seen = print(&script(text));
-    assert_eq!(seen, "0\n0\n0\n");
-    // Without the mask there is something to hide.
-    assert_ne!(fs::read("/proc/keys").unwrap_or_default().len(), 0);
+    // Not every kernel has each of them; where the host has nothing, nothing is hidden.
+    let full = |path: &&str| {
+        let path = Path::new(path);
+        let entries = fs::read_dir(path).map_or(0, Iterator::count);
+        let bytes = if path.is_file() {
+            fs::read(path).map_or(0, |bytes| bytes.len())
+        } else {
+            0
+        };
+        entries + bytes > 0
+    };
+    let masked = [
+        "/proc/keys",
+        "/proc/timer_list",
+        "/proc/scsi",
+        "/proc/acpi",
+        "/sys/firmware",
+    ];
+    let paths: Vec<&str> = masked.into_iter().filter(full).collect();
+    assert!(!paths.is_empty(), "this host has nothing to hide");
+    for path in paths {
+        let text = format!("if [ -d {path} ]; then ls -A {path}; else cat {path}; fi");
+        assert_eq!(print(&script(&text)), "", "{path}");
+        let open = script(&text).set("/linux/maskedPaths", Vec::<String>::new());
+        assert_ne!(print(&open), "", "{path} is empty without its mask too");
+    }
 }
 
 #[test]
 fn read_only_paths_refuse_writes() {
-    let ran = run(&script(
-        "cat /proc/sys/kernel/hostname >/dev/null && echo x >/proc/sys/kernel/hostname",
-    ));
+    let text = "echo 1 >/proc/sys/net/ipv4/ip_forward";
+    let ran = run(&script(text));
     assert!(
         ran.status != 0 && ran.stderr.contains("Read-only file system"),
         "{ran:?}"
     );
-    let ran = run(&script("echo b >/proc/sysrq-trigger"));
-    assert!(ran.stderr.contains("Read-only file system"), "{ran:?}");
+    let open = script(text).set("/linux/readonlyPaths", Vec::<String>::new());
+    assert_eq!(run(&open).status, 0);
 }
 
 #[test]
@@ -188,7 +207,7 @@ fn sys_is_read_only() {
 #[test]
 fn devices_are_the_default_ones_with_their_modes() {
     let text = "cd /dev; for d in null zero full random urandom tty; do stat -c '%n %t:%T %a' $d; done; \
-        readlink fd stdin stdout stderr ptmx; ls";
+        for l in fd stdin stdout stderr ptmx; do readlink $l; done; ls";
     let seen = print(&script(text));
     let expected = [
         "null 1:3 666",
@@ -227,7 +246,6 @@ fn devices_work() {
 /// The same open works once a rule allows it, so that it is the rule which is tested.
 #[test]
 fn device_rule_decides_what_can_be_opened() {
-    // /dev/loop-control, /dev/fuse, /dev/kmsg, /dev/hwrng: any that the host's root can open.
     let (major, minor) = host_device();
     let text = format!("mknod /tmp/d c {major} {minor} && exec 3</tmp/d && echo opened");
     let refused = run(&script(&text));
@@ -467,11 +485,9 @@ fn session_is_its_own() {
 fn no_signal_is_blocked_or_ignored() {
     let seen = print(&Spec::new(["cat", "/proc/self/status"]));
     for key in ["SigBlk", "SigIgn"] {
-        assert_eq!(
-            procfs::status_field(&seen, key),
-            Some("0000000000000000"),
-            "{key}"
-        );
+        let set = u64::from_str_radix(procfs::status_field(&seen, key).unwrap(), 16).unwrap();
+        // 32 and 33 belong to the C library, which refuses to change them.
+        assert_eq!(set & !(0b11 << 31), 0, "{key}: {set:x}");
     }
 }
 

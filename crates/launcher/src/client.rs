@@ -80,7 +80,11 @@ impl Launcher {
         let (orders, queue) = mpsc::channel(QUEUE);
         let known = orphans::KnownPids::default();
         tokio::spawn(serve(queue, known.clone()));
-        Self { orders, in_flight: Arc::default(), known }
+        Self {
+            orders,
+            in_flight: Arc::default(),
+            known,
+        }
     }
 
     /// Whether a process may exist that the daemon has not heard of yet.
@@ -97,7 +101,11 @@ impl Launcher {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let in_flight = InFlight(Arc::clone(&self.in_flight));
         let (reply, answer) = oneshot::channel();
-        let order = Order { args, reply, _in_flight: in_flight };
+        let order = Order {
+            args,
+            reply,
+            _in_flight: in_flight,
+        };
         if self.orders.send(order).await.is_err() {
             return Err(broken("the launcher's task has ended"));
         }
@@ -115,7 +123,12 @@ impl Default for Launcher {
 }
 
 fn broken(cause: &str) -> SetupError {
-    crate::failure::because(Step::Clone, Blame::Hull, "ask the launcher".to_owned(), cause)
+    crate::failure::because(
+        Step::Clone,
+        Blame::Hull,
+        "ask the launcher".to_owned(),
+        cause,
+    )
 }
 
 /// One request after the other: the launcher answers in order and at once.
@@ -134,8 +147,10 @@ async fn serve(mut queue: mpsc::Receiver<Order>, known: orphans::KnownPids) {
                 }
             }
         };
-        let answer =
-            tokio::time::timeout(SPAWN_DEADLINE, connection::spawn(&mut connection, order.args, &known));
+        let answer = tokio::time::timeout(
+            SPAWN_DEADLINE,
+            connection::spawn(&mut connection, order.args, &known),
+        );
         let result = match answer.await {
             Ok(result) => result,
             Err(_) => {

@@ -41,7 +41,13 @@ pub(crate) fn by_errno(step: Step, action: String, errno: Errno) -> SetupError {
 
 /// A failure with a reason of our own.
 pub(crate) fn because(step: Step, blame: Blame, action: String, cause: &str) -> SetupError {
-    SetupError { step, blame, action, cause: cause.to_owned(), errno: 0 }
+    SetupError {
+        step,
+        blame,
+        action,
+        cause: cause.to_owned(),
+        errno: 0,
+    }
 }
 
 /// A failure of the cgroup crate, whose texts name the object and the cause themselves.

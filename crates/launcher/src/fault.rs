@@ -9,8 +9,12 @@ use hull_abi::{SetupError, Step};
 /// The made-up failure, if that is what was asked for.
 #[cfg(feature = "fault-points")]
 pub(crate) fn point(step: Step) -> Result<(), SetupError> {
-    let Ok(wanted) = std::env::var("HULL_FAULT") else { return Ok(()) };
-    let Some((name, what)) = wanted.rsplit_once(':') else { return Ok(()) };
+    let Ok(wanted) = std::env::var("HULL_FAULT") else {
+        return Ok(());
+    };
+    let Some((name, what)) = wanted.rsplit_once(':') else {
+        return Ok(());
+    };
     if name != step.name() {
         return Ok(());
     }
@@ -30,7 +34,10 @@ pub(crate) fn point(step: Step) -> Result<(), SetupError> {
 
 /// Nothing, in every build but those of the fault tests.
 #[cfg(not(feature = "fault-points"))]
-#[expect(clippy::unnecessary_wraps, reason = "same signature as with fault points")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "same signature as with fault points"
+)]
 pub(crate) fn point(_step: Step) -> Result<(), SetupError> {
     Ok(())
 }

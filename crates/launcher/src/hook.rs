@@ -30,24 +30,44 @@ pub(crate) struct Batch<'a> {
 
 /// Runs hooks in order and stops at the first failure.
 pub(crate) fn run_all(batch: Batch<'_>) -> Result<(), SetupError> {
-    batch.hooks.iter().enumerate().try_for_each(|(number, hook)| run(batch, number, hook))
+    batch
+        .hooks
+        .iter()
+        .enumerate()
+        .try_for_each(|(number, hook)| run(batch, number, hook))
 }
 
 /// Runs all hooks whatever happens and reports the first failure.
 pub(crate) fn run_each(batch: Batch<'_>) -> Result<(), SetupError> {
-    let results: Vec<_> =
-        batch.hooks.iter().enumerate().map(|(number, hook)| run(batch, number, hook)).collect();
+    let results: Vec<_> = batch
+        .hooks
+        .iter()
+        .enumerate()
+        .map(|(number, hook)| run(batch, number, hook))
+        .collect();
     results.into_iter().collect()
 }
 
 fn run(batch: Batch<'_>, number: usize, hook: &Hook) -> Result<(), SetupError> {
-    let action = || format!("error running {} hook #{number} {:?}", batch.kind, hook.path);
+    let action = || {
+        format!(
+            "error running {} hook #{number} {:?}",
+            batch.kind, hook.path
+        )
+    };
     let failed = |cause: &str| because(batch.step, Blame::Caller, action(), cause);
     // Files, not pipes: neither a hook that reads nothing nor one that talks a lot can block us.
     let input = fd::sealed_memory(c"state", batch.state.as_bytes()).at(batch.step, action)?;
     let mut errors = std::fs::File::from(memory_file().at(batch.step, action)?);
-    let error_output = errors.try_clone().map_err(|e| fd::errno(&e)).at(batch.step, action)?;
-    let env = if hook.env.is_empty() { batch.default_env } else { &hook.env };
+    let error_output = errors
+        .try_clone()
+        .map_err(|e| fd::errno(&e))
+        .at(batch.step, action)?;
+    let env = if hook.env.is_empty() {
+        batch.default_env
+    } else {
+        &hook.env
+    };
     let mut command = Command::new(&hook.path);
     command
         .args(hook.args.iter().skip(1))
@@ -58,10 +78,18 @@ fn run(batch: Batch<'_>, number: usize, hook: &Hook) -> Result<(), SetupError> {
         .stdin(input)
         .stdout(Stdio::null())
         .stderr(error_output);
-    let child = command.spawn().map_err(|e| fd::errno(&e)).at(batch.step, action)?;
-    let timeout = hook.timeout_seconds.map_or(LONGEST, |s| Duration::from_secs(u64::from(s)));
+    let child = command
+        .spawn()
+        .map_err(|e| fd::errno(&e))
+        .at(batch.step, action)?;
+    let timeout = hook
+        .timeout_seconds
+        .map_or(LONGEST, |s| Duration::from_secs(u64::from(s)));
     match wait(child, timeout).at(batch.step, action)? {
-        None => Err(failed(&format!("killed after its timeout of {} s", timeout.as_secs()))),
+        None => Err(failed(&format!(
+            "killed after its timeout of {} s",
+            timeout.as_secs()
+        ))),
         Some(status) if status.success() => Ok(()),
         Some(status) => {
             let mut text = String::new();
@@ -73,7 +101,11 @@ fn run(batch: Batch<'_>, number: usize, hook: &Hook) -> Result<(), SetupError> {
                 (None, signal) => format!("signal {}", signal.unwrap_or_default()),
             };
             let text = text.trim();
-            Err(failed(&if text.is_empty() { code } else { format!("{code}: {text}") }))
+            Err(failed(&if text.is_empty() {
+                code
+            } else {
+                format!("{code}: {text}")
+            }))
         }
     }
 }

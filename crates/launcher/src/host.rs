@@ -4,10 +4,10 @@
 mod rootfs;
 
 use crate::failure::{At, because, from_cgroup};
-use crate::{fault, hook};
 use crate::sync::Sync;
-pub use rootfs::unmount as unmount_rootfs;
+use crate::{fault, hook};
 use hull_abi::{Blame, CgroupPaths, CgroupSetup, FromInit, HostJob, HostMount, SetupError, Step};
+pub use rootfs::unmount as unmount_rootfs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,10 +19,15 @@ const KILL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Does the job in `body` and says that it is done.
 pub(crate) fn run(sync: &Sync, body: OwnedFd) -> Result<(), SetupError> {
-    let bytes = hull_sys::fd::read_to_end(body, MAX_JOB)
-        .at(Step::Plan, || "read a job".to_owned())?;
+    let bytes =
+        hull_sys::fd::read_to_end(body, MAX_JOB).at(Step::Plan, || "read a job".to_owned())?;
     let job: HostJob = hull_abi::decode(&bytes).map_err(|e| {
-        because(Step::Plan, Blame::Hull, "read a job".to_owned(), &e.to_string())
+        because(
+            Step::Plan,
+            Blame::Hull,
+            "read a job".to_owned(),
+            &e.to_string(),
+        )
     })?;
     perform(job)?;
     sync.send(Step::Plan, &FromInit::Done)
@@ -30,8 +35,16 @@ pub(crate) fn run(sync: &Sync, body: OwnedFd) -> Result<(), SetupError> {
 
 fn perform(job: HostJob) -> Result<(), SetupError> {
     match job {
-        HostJob::Prepare { mounts, rootfs, cgroup } => prepare(&mounts, &rootfs, cgroup.as_ref()),
-        HostJob::Release { rootfs, unmount, cgroup } => release(&rootfs, unmount, &cgroup),
+        HostJob::Prepare {
+            mounts,
+            rootfs,
+            cgroup,
+        } => prepare(&mounts, &rootfs, cgroup.as_ref()),
+        HostJob::Release {
+            rootfs,
+            unmount,
+            cgroup,
+        } => release(&rootfs, unmount, &cgroup),
         HostJob::Update { cgroup, resources } => {
             hull_cgroup::update(&cgroup, &resources).map_err(|e| from_cgroup(Step::Cgroup, &e))
         }
@@ -44,7 +57,13 @@ fn perform(job: HostJob) -> Result<(), SetupError> {
         HostJob::Kill { cgroup } => {
             hull_cgroup::kill(&cgroup).map_err(|e| from_cgroup(Step::Kill, &e))
         }
-        HostJob::Hooks { kind, hooks, state, cwd, stop_at_failure } => {
+        HostJob::Hooks {
+            kind,
+            hooks,
+            state,
+            cwd,
+            stop_at_failure,
+        } => {
             let batch = hook::Batch {
                 step: Step::HostHooks,
                 kind: &kind,
@@ -53,7 +72,11 @@ fn perform(job: HostJob) -> Result<(), SetupError> {
                 cwd: &cwd,
                 default_env: &[],
             };
-            if stop_at_failure { hook::run_all(batch) } else { hook::run_each(batch) }
+            if stop_at_failure {
+                hook::run_all(batch)
+            } else {
+                hook::run_each(batch)
+            }
         }
     }
 }
@@ -88,7 +111,11 @@ pub fn release(rootfs: &str, unmount: bool, cgroup: &CgroupPaths) -> Result<(), 
         hull_cgroup::remove(cgroup).map_err(|e| from_cgroup(Step::CgroupRemove, &e))
     });
     fault::point(Step::RootfsUnmount)?;
-    let unmounted = if unmount { rootfs::unmount(Path::new(rootfs)) } else { Ok(()) };
+    let unmounted = if unmount {
+        rootfs::unmount(Path::new(rootfs))
+    } else {
+        Ok(())
+    };
     removed.and(unmounted)
 }
 

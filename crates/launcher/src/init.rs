@@ -120,8 +120,7 @@ pub(crate) fn run_exec(
 fn read_plan<T: serde::de::DeserializeOwned>(body: OwnedFd) -> Result<T, SetupError> {
     let action = || "read the plan".to_owned();
     let bytes = hull_sys::fd::read_to_end(body, MAX_PLAN).at(Step::Plan, action)?;
-    hull_abi::decode(&bytes)
-        .map_err(|e| because(Step::Plan, Blame::Hull, action(), &e.to_string()))
+    hull_abi::decode(&bytes).map_err(|e| because(Step::Plan, Blame::Hull, action(), &e.to_string()))
 }
 
 /// Lets the daemon run the hooks of the runtime namespace; returns the container's state for the
@@ -156,7 +155,12 @@ fn create_container_hooks(plan: &Plan, state: Option<&str>) -> Result<(), SetupE
 }
 
 fn out_of_order(step: Step) -> SetupError {
-    because(step, Blame::Hull, "wait for the shim".to_owned(), "a message out of order")
+    because(
+        step,
+        Blame::Hull,
+        "wait for the shim".to_owned(),
+        "a message out of order",
+    )
 }
 
 /// Whether the process needs a filter that must be loaded before the credentials change: without

@@ -1,7 +1,7 @@
 //! The launcher's loop: one request, one new process, one reply.
 
 use crate::failure::because;
-use crate::spawn::{Spawner, Spawned};
+use crate::spawn::{Spawned, Spawner};
 use hull_abi::{Blame, Reply, Request, Step};
 use hull_sys::single::SingleThreaded;
 use hull_sys::{Errno, fd, process, socket};
@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 pub fn serve() -> Result<(), Errno> {
     let single = SingleThreaded::check()?;
     process::set_not_dumpable()?;
+    process::set_name(c"hull-launcher")?;
     process::limit_heap();
     let channel = fd::take_stdio(0)?;
     let spawner = Spawner::new(single)?;
@@ -35,19 +36,26 @@ fn answer(
     fds: Vec<OwnedFd>,
 ) -> Result<Spawned, hull_abi::SetupError> {
     let request: Request = hull_abi::decode(bytes).map_err(|e| {
-        because(Step::Clone, Blame::Hull, "read a request".to_owned(), &e.to_string())
+        because(
+            Step::Clone,
+            Blame::Hull,
+            "read a request".to_owned(),
+            &e.to_string(),
+        )
     })?;
     if request.fds.len() != fds.len() {
         let cause = "descriptors were lost on the way";
-        return Err(because(Step::Clone, Blame::Hull, "read a request".to_owned(), cause));
+        return Err(because(
+            Step::Clone,
+            Blame::Hull,
+            "read a request".to_owned(),
+            cause,
+        ));
     }
     spawner.spawn(request.spawn, request.fds.into_iter().zip(fds).collect())
 }
 
-fn reply(
-    channel: &OwnedFd,
-    result: Result<Spawned, hull_abi::SetupError>,
-) -> Result<(), Errno> {
+fn reply(channel: &OwnedFd, result: Result<Spawned, hull_abi::SetupError>) -> Result<(), Errno> {
     let (reply, pidfd) = match result {
         Ok(spawned) => (Reply::Spawned { pid: spawned.pid }, Some(spawned.pidfd)),
         Err(error) => (Reply::Failed(error), None),

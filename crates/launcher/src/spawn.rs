@@ -66,7 +66,10 @@ pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd,
 impl Spawner {
     pub(crate) fn new(single: SingleThreaded) -> Result<Self, Errno> {
         let own = std::fs::File::open("/proc/self/ns/pid").map_err(|e| fd::errno(&e))?;
-        Ok(Self { single, own_pid_namespace: own.into() })
+        Ok(Self {
+            single,
+            own_pid_namespace: own.into(),
+        })
     }
 
     /// Makes the process. In the new process this does not return.
@@ -83,7 +86,11 @@ impl Spawner {
             sibling: true,
         };
         let joined = match &spawn {
-            Spawn::Init { new_namespaces, pid_namespace, .. } => {
+            Spawn::Init {
+                new_namespaces,
+                pid_namespace,
+                ..
+            } => {
                 args.namespaces = new_namespaces
                     .iter()
                     .filter(|&&kind| kind != NamespaceKind::Cgroup)
@@ -93,12 +100,15 @@ impl Spawner {
                     .map(|path| open_namespace(NamespaceKind::Pid, path))
                     .transpose()?
             }
-            Spawn::Exec { join_pid_namespace: true, .. } => {
-                Some(fds.init()?.try_clone().map_err(|e| fd::errno(&e)).at(
-                    Step::Clone,
-                    || "duplicate the pidfd of init".to_owned(),
-                )?)
-            }
+            Spawn::Exec {
+                join_pid_namespace: true,
+                ..
+            } => Some(
+                fds.init()?
+                    .try_clone()
+                    .map_err(|e| fd::errno(&e))
+                    .at(Step::Clone, || "duplicate the pidfd of init".to_owned())?,
+            ),
             Spawn::Exec { .. } | Spawn::Job => None,
         };
         let cloned = self.clone_in(joined.as_ref(), args)?;
@@ -116,7 +126,9 @@ impl Spawner {
         args: CloneArgs<'_>,
     ) -> Result<Cloned, SetupError> {
         let clone = || clone3(&self.single, args).at(Step::Clone, || "clone3".to_owned());
-        let Some(namespace) = pid_namespace else { return clone() };
+        let Some(namespace) = pid_namespace else {
+            return clone();
+        };
         let flag = clone_flag(NamespaceKind::Pid);
         ns::set(namespace, flag).at(Step::Clone, || "join the pid namespace".to_owned())?;
         let cloned = clone();
@@ -161,7 +173,12 @@ impl Fds {
             }
         }
         match (body, sync) {
-            (Some(body), Some(sync)) => Ok(Self { body, sync, stdio, init }),
+            (Some(body), Some(sync)) => Ok(Self {
+                body,
+                sync,
+                stdio,
+                init,
+            }),
             _ => Err(missing()),
         }
     }
@@ -183,11 +200,19 @@ fn child(spawn: Spawn, fds: Fds) -> ! {
     keep.extend(fds.init.iter().map(AsRawFd::as_raw_fd));
     keep.extend(fds.stdio.iter().map(|(_, fd)| fd.as_raw_fd()));
     let prepared = fd::close_all_except(&keep)
-        .and_then(|()| fds.stdio.into_iter().try_for_each(|(number, fd)| fd::place(fd, number)))
+        .and_then(|()| {
+            fds.stdio
+                .into_iter()
+                .try_for_each(|(number, fd)| fd::place(fd, number))
+        })
         .at(Step::Plan, || "place descriptors".to_owned());
     let outcome = prepared.and_then(|()| match spawn {
-        Spawn::Init { cgroup, keyring, .. } => init::run(&sync, fds.body, &cgroup, keyring),
-        Spawn::Exec { cgroup, keyring, .. } => match fds.init {
+        Spawn::Init {
+            cgroup, keyring, ..
+        } => init::run(&sync, fds.body, &cgroup, keyring),
+        Spawn::Exec {
+            cgroup, keyring, ..
+        } => match fds.init {
             Some(init) => init::run_exec(&sync, fds.body, init, &cgroup, keyring),
             None => Err(missing()),
         },

@@ -42,8 +42,14 @@ impl Sync {
         if bytes.is_empty() {
             hull_sys::process::exit_now(1);
         }
-        hull_abi::decode(&bytes)
-            .map_err(|e| because(step, Blame::Hull, "read a message".to_owned(), &e.to_string()))
+        hull_abi::decode(&bytes).map_err(|e| {
+            because(
+                step,
+                Blame::Hull,
+                "read a message".to_owned(),
+                &e.to_string(),
+            )
+        })
     }
 
     /// Reports a failure, as far as that is possible.
@@ -56,6 +62,12 @@ impl Sync {
 }
 
 fn encoded(step: Step, message: &FromInit) -> Result<Vec<u8>, SetupError> {
-    hull_abi::encode(message)
-        .map_err(|e| because(step, Blame::Hull, "make a message".to_owned(), &e.to_string()))
+    hull_abi::encode(message).map_err(|e| {
+        because(
+            step,
+            Blame::Hull,
+            "make a message".to_owned(),
+            &e.to_string(),
+        )
+    })
 }

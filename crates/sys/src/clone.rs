@@ -67,7 +67,11 @@ pub fn clone3(_proof: &SingleThreaded, args: CloneArgs<'_>) -> Result<Cloned> {
     // with no stack the child continues on its own copy of this stack. `SingleThreaded` proves that
     // no other thread can hold a lock whose copy would stay locked for ever in the child.
     let ret = unsafe {
-        libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&raw), size_of::<libc::clone_args>())
+        libc::syscall(
+            libc::SYS_clone3,
+            std::ptr::from_ref(&raw),
+            size_of::<libc::clone_args>(),
+        )
     };
     match check(ret)? {
         0 => Ok(Cloned::Child),

@@ -32,7 +32,10 @@ struct CapData {
     inheritable: u32,
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "takes the two halves of a 64-bit set")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "takes the two halves of a 64-bit set"
+)]
 const fn halves(set: u64) -> [u32; 2] {
     [set as u32, (set >> 32) as u32]
 }
@@ -43,12 +46,19 @@ const fn halves(set: u64) -> [u32; 2] {
 /// # Errors
 /// `EPERM` for a capability that is not ours to give.
 pub fn set_capabilities(caps: ThreadCapabilities) -> Result<()> {
-    let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let header = CapHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    };
     let [effective_low, effective_high] = halves(caps.effective);
     let [permitted_low, permitted_high] = halves(caps.permitted);
     let [inheritable_low, inheritable_high] = halves(caps.inheritable);
     let data = [
-        CapData { effective: effective_low, permitted: permitted_low, inheritable: inheritable_low },
+        CapData {
+            effective: effective_low,
+            permitted: permitted_low,
+            inheritable: inheritable_low,
+        },
         CapData {
             effective: effective_high,
             permitted: permitted_high,
@@ -65,7 +75,10 @@ pub fn set_capabilities(caps: ThreadCapabilities) -> Result<()> {
 /// # Errors
 /// None in practice.
 pub fn capabilities() -> Result<ThreadCapabilities> {
-    let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let header = CapHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    };
     let mut data = [CapData::default(); 2];
     // SAFETY: version 3 reads one header and writes two data structs, which outlive the call.
     let ret = unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) };
@@ -112,9 +125,8 @@ pub fn limit_bounding_set(keep: u64, last: u8) -> Result<()> {
 /// # Errors
 /// `EPERM` for a capability that is not both permitted and inheritable.
 pub fn set_ambient(set: u64) -> Result<()> {
-    #[expect(clippy::cast_sign_loss, reason = "small positive constants")]
-    let (clear, raise) =
-        (libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong);
+    let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
+    let raise = libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong;
     prctl(libc::PR_CAP_AMBIENT, clear, 0)?;
     for capability in (0..64u8).filter(|n| set & (1 << n) != 0) {
         prctl(libc::PR_CAP_AMBIENT, raise, libc::c_ulong::from(capability))?;

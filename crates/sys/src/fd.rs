@@ -51,7 +51,10 @@ pub fn take_stdio(number: u8) -> Result<OwnedFd> {
 /// # Errors
 /// As close_range(2).
 pub fn close_all_except(keep: &[RawFd]) -> Result<()> {
-    let mut keep: Vec<u32> = keep.iter().filter_map(|&fd| u32::try_from(fd).ok()).collect();
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .filter_map(|&fd| u32::try_from(fd).ok())
+        .collect();
     keep.sort_unstable();
     let mut first = 3u32;
     for fd in keep {
@@ -84,7 +87,8 @@ pub fn wait_readable(fd: impl AsFd, timeout: Duration) -> Result<bool> {
     let deadline = Instant::now() + timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let left =
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, left) {
             Ok(0) | Err(Errno::EINTR) if Instant::now() < deadline => {}
@@ -101,7 +105,10 @@ pub fn is_readable(fd: impl AsFd) -> bool {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     let polled = poll(&mut fds, PollTimeout::ZERO).is_ok();
     let [only] = fds;
-    polled && only.revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
+    polled
+        && only
+            .revents()
+            .is_some_and(|events| events.contains(PollFlags::POLLIN))
 }
 
 /// A sealed, read-only memory file with this content, at position 0
@@ -111,9 +118,8 @@ pub fn is_readable(fd: impl AsFd) -> bool {
 /// `ENOMEM`, `EMFILE`, `ENFILE`.
 pub fn sealed_memory(name: &std::ffi::CStr, content: &[u8]) -> Result<OwnedFd> {
     // SAFETY: `name` is a C string that outlives the call.
-    let ret = unsafe {
-        libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING)
-    };
+    let ret =
+        unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
     let mut file = std::fs::File::from(check_fd(libc::c_long::from(ret))?);
     file.write_all(content).map_err(|e| errno(&e))?;
     file.rewind().map_err(|e| errno(&e))?;
@@ -139,8 +145,14 @@ pub fn seal(fd: impl AsFd) -> Result<()> {
 pub fn read_to_end(fd: OwnedFd, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = std::fs::File::from(fd);
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| errno(&e))?;
-    if bytes.len() as u64 > limit { Err(Errno::EFBIG) } else { Ok(bytes) }
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| errno(&e))?;
+    if bytes.len() as u64 > limit {
+        Err(Errno::EFBIG)
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// The errno inside a standard library error, `EIO` if there is none.

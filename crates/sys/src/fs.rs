@@ -80,7 +80,10 @@ impl InRoot {
         }
         let mut prefix = String::new();
         let mut current = self.resolve("/")?;
-        for name in path.split('/').filter(|name| !name.is_empty() && *name != ".") {
+        for name in path
+            .split('/')
+            .filter(|name| !name.is_empty() && *name != ".")
+        {
             prefix.push('/');
             prefix.push_str(name);
             current = match self.resolve(&prefix) {
@@ -88,7 +91,11 @@ impl InRoot {
                 other => other?,
             };
         }
-        if is_dir(&fstat(&current)?) { Ok(current) } else { Err(Errno::ENOTDIR) }
+        if is_dir(&fstat(&current)?) {
+            Ok(current)
+        } else {
+            Err(Errno::ENOTDIR)
+        }
     }
 
     /// Makes an empty regular file (and missing directories above it) unless something is there, and
@@ -103,7 +110,12 @@ impl InRoot {
         }
         let (parent, name) = self.parent(path, 0o755)?;
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match openat(&parent, name, flags | OFlag::O_WRONLY, Mode::from_bits_truncate(0o644)) {
+        match openat(
+            &parent,
+            name,
+            flags | OFlag::O_WRONLY,
+            Mode::from_bits_truncate(0o644),
+        ) {
             Ok(_) | Err(Errno::EEXIST) => self.resolve(path),
             Err(e) => Err(e),
         }
@@ -162,7 +174,11 @@ pub fn ensure_symlink(target: &str, dir: impl AsFd, name: &str) -> Result<()> {
     match symlinkat(target, dir.as_fd(), name) {
         Err(Errno::EEXIST) => {
             let present = readlinkat(dir.as_fd(), name).map_err(|_| Errno::EEXIST)?;
-            if present == target { Ok(()) } else { Err(Errno::EEXIST) }
+            if present == target {
+                Ok(())
+            } else {
+                Err(Errno::EEXIST)
+            }
         }
         other => other,
     }
@@ -196,5 +212,10 @@ pub fn filesystem_magic(fd: impl AsFd) -> Result<i64> {
 /// # Errors
 /// As openat(2).
 pub fn resolve_beneath(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
-    openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+    openat(
+        dir,
+        name,
+        OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
 }

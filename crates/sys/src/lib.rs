@@ -4,7 +4,10 @@
 //! call or one small protocol around it and links to its man page; decisions are made elsewhere.
 //! Errors are plain [`Errno`]s: the caller knows which object the call was about and says so.
 
-#![expect(unsafe_code, reason = "the one crate that talks to the kernel directly")]
+#![expect(
+    unsafe_code,
+    reason = "the one crate that talks to the kernel directly"
+)]
 
 pub mod bpf;
 pub mod clone;
@@ -32,7 +35,11 @@ pub type Result<T> = std::result::Result<T, Errno>;
 
 /// Turns the return value of a raw system call into a `Result`.
 fn check(ret: libc::c_long) -> Result<libc::c_long> {
-    if ret == -1 { Err(Errno::last()) } else { Ok(ret) }
+    if ret == -1 {
+        Err(Errno::last())
+    } else {
+        Ok(ret)
+    }
 }
 
 /// Turns the return value of a raw system call that yields a new descriptor into that descriptor.

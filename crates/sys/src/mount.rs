@@ -47,7 +47,8 @@ impl FsContext {
     fn config(&self, command: libc::c_uint, key: Option<&str>, value: Option<&str>) -> Result<()> {
         let key = key.map(c_string).transpose()?;
         let value = value.map(c_string).transpose()?;
-        let pointer = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |t| t.as_ptr());
+        let pointer =
+            |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |t| t.as_ptr());
         // SAFETY: both pointers are null or C strings that outlive the call.
         let ret = unsafe {
             libc::syscall(
@@ -67,7 +68,11 @@ impl FsContext {
     /// # Errors
     /// `EINVAL` for an unknown option or a bad or too long value.
     pub fn set(&self, key: &str, value: Option<&str>) -> Result<()> {
-        let command = if value.is_some() { FSCONFIG_SET_STRING } else { FSCONFIG_SET_FLAG };
+        let command = if value.is_some() {
+            FSCONFIG_SET_STRING
+        } else {
+            FSCONFIG_SET_FLAG
+        };
         self.config(command, Some(key), value)
     }
 
@@ -80,7 +85,12 @@ impl FsContext {
         let attributes = libc::c_uint::try_from(attributes).map_err(|_| Errno::EINVAL)?;
         // SAFETY: integers only.
         let ret = unsafe {
-            libc::syscall(libc::SYS_fsmount, self.0.as_raw_fd(), FSMOUNT_CLOEXEC, attributes)
+            libc::syscall(
+                libc::SYS_fsmount,
+                self.0.as_raw_fd(),
+                FSMOUNT_CLOEXEC,
+                attributes,
+            )
         };
         check_fd(ret)
     }
@@ -92,7 +102,12 @@ impl FsContext {
         let len = nix::unistd::read(&self.0, &mut bytes).ok()?;
         let text = String::from_utf8_lossy(bytes.get(..len)?).into_owned();
         // Lines look like "e overlay: No lowerdir specified".
-        Some(text.trim().trim_start_matches(['e', 'w', 'i']).trim().to_owned())
+        Some(
+            text.trim()
+                .trim_start_matches(['e', 'w', 'i'])
+                .trim()
+                .to_owned(),
+        )
     }
 }
 

@@ -17,12 +17,19 @@ pub fn loopback_up() -> Result<()> {
         *to = libc::c_char::from_ne_bytes([from]);
     }
     // IFF_UP is 1, so the conversion cannot lose anything.
-    #[expect(clippy::cast_possible_truncation, reason = "IFF_UP | IFF_RUNNING is 0x41")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "IFF_UP | IFF_RUNNING is 0x41"
+    )]
     let flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     request.ifr_ifru.ifru_flags = flags;
     // SAFETY: SIOCSIFFLAGS reads one ifreq, which outlives the call.
     let ret = unsafe {
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_ref(&request))
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS,
+            std::ptr::from_ref(&request),
+        )
     };
     check(libc::c_long::from(ret)).map(drop)
 }

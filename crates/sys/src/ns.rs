@@ -12,7 +12,10 @@ use std::os::fd::{AsFd, AsRawFd};
 /// `EINVAL` when `fd` is of another type, `EPERM` without rights over its owner.
 pub fn set(fd: impl AsFd, flags: libc::c_int) -> Result<()> {
     // SAFETY: two integers; the caller's process is the only thing that changes.
-    check(libc::c_long::from(unsafe { libc::setns(fd.as_fd().as_raw_fd(), flags) })).map(drop)
+    check(libc::c_long::from(unsafe {
+        libc::setns(fd.as_fd().as_raw_fd(), flags)
+    }))
+    .map(drop)
 }
 
 /// Leaves the namespaces in `flags` for new ones.

@@ -55,7 +55,11 @@ fn waitid(kind: libc::idtype_t, id: u32, flags: libc::c_int) -> Result<Option<En
     }
     // SAFETY: as above, for the status field.
     let code = unsafe { info.si_status() }.unsigned_abs();
-    let status = if info.si_code == libc::CLD_EXITED { code } else { 128 + code };
+    let status = if info.si_code == libc::CLD_EXITED {
+        code
+    } else {
+        128 + code
+    };
     Ok(Some(Ended { status, pid }))
 }
 
@@ -65,7 +69,11 @@ fn waitid(kind: libc::idtype_t, id: u32, flags: libc::c_int) -> Result<Option<En
 /// `ECHILD` when it is not our child or was reaped already.
 pub fn reap(pidfd: impl AsFd) -> Result<Option<Ended>> {
     let id = u32::try_from(pidfd.as_fd().as_raw_fd()).map_err(|_| Errno::EBADF)?;
-    waitid(libc::P_PIDFD, id, libc::WEXITED | libc::WNOHANG | libc::__WALL)
+    waitid(
+        libc::P_PIDFD,
+        id,
+        libc::WEXITED | libc::WNOHANG | libc::__WALL,
+    )
 }
 
 /// Looks for any child that has ended, without reaping it.
@@ -73,7 +81,11 @@ pub fn reap(pidfd: impl AsFd) -> Result<Option<Ended>> {
 /// # Errors
 /// `ECHILD` when there are no children.
 pub fn peek_any() -> Result<Option<Ended>> {
-    waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL)
+    waitid(
+        libc::P_ALL,
+        0,
+        libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL,
+    )
 }
 
 /// Reaps one child by its process id, if it has ended.
@@ -82,7 +94,11 @@ pub fn peek_any() -> Result<Option<Ended>> {
 /// `ECHILD` when it is not our child.
 pub fn reap_pid(pid: i32) -> Result<Option<Ended>> {
     let id = u32::try_from(pid).map_err(|_| Errno::EINVAL)?;
-    waitid(libc::P_PID, id, libc::WEXITED | libc::WNOHANG | libc::__WALL)
+    waitid(
+        libc::P_PID,
+        id,
+        libc::WEXITED | libc::WNOHANG | libc::__WALL,
+    )
 }
 
 /// Waits until the process has ended (whoever its parent is), or until the time is over.

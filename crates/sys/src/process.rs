@@ -20,6 +20,14 @@ pub fn set_not_dumpable() -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0)
 }
 
+/// The name that ps and /proc show; a binary that is executed by descriptor has only its number.
+///
+/// # Errors
+/// None in practice.
+pub fn set_name(name: &CStr) -> Result<()> {
+    nix::sys::prctl::set_name(name)
+}
+
 /// Orphans among our descendants become our children.
 ///
 /// # Errors
@@ -33,7 +41,10 @@ pub fn set_child_subreaper() -> Result<()> {
 /// # Errors
 /// `EINVAL` for an unknown signal.
 pub fn set_parent_death_signal(signal: i32) -> Result<()> {
-    prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(signal.unsigned_abs()))
+    prctl(
+        libc::PR_SET_PDEATHSIG,
+        libc::c_ulong::from(signal.unsigned_abs()),
+    )
 }
 
 /// Turns transparent huge pages off for this process, which would round its heap up to 2 MiB pages;
@@ -69,7 +80,12 @@ pub fn reset_cpu_affinity() -> Result<()> {
     let mask = [u64::MAX; 128];
     // SAFETY: the kernel reads `size` bytes of the mask.
     let ret = unsafe {
-        libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&mask), mask.as_ptr())
+        libc::syscall(
+            libc::SYS_sched_setaffinity,
+            0,
+            size_of_val(&mask),
+            mask.as_ptr(),
+        )
     };
     check(ret).map(drop)
 }
@@ -80,10 +96,18 @@ pub fn reset_cpu_affinity() -> Result<()> {
 /// # Errors
 /// `EPERM` when the hard limit would rise without `CAP_SYS_RESOURCE`.
 pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
-    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
     // SAFETY: `limit` outlives the call, the old value is not asked for.
     let ret = unsafe {
-        libc::prlimit64(0, resource, std::ptr::from_ref(&limit), std::ptr::null_mut())
+        libc::prlimit64(
+            0,
+            resource,
+            std::ptr::from_ref(&limit),
+            std::ptr::null_mut(),
+        )
     };
     check(libc::c_long::from(ret)).map(drop)
 }
@@ -96,7 +120,11 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
 pub fn join_session_keyring(name: &CStr) -> Result<()> {
     // SAFETY: `name` is a C string that outlives the call.
     let ret = unsafe {
-        libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr())
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::KEYCTL_JOIN_SESSION_KEYRING,
+            name.as_ptr(),
+        )
     };
     check(ret).map(drop)
 }

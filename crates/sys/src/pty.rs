@@ -26,7 +26,12 @@ pub fn open_peer(master: impl AsFd) -> Result<OwnedFd> {
 /// # Errors
 /// `ENOTTY` when it is no terminal.
 pub fn resize(terminal: impl AsFd, columns: u16, rows: u16) -> Result<()> {
-    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     let raw = terminal.as_fd().as_raw_fd();
     // SAFETY: TIOCSWINSZ reads one winsize, which outlives the call.
     let ret = unsafe { libc::ioctl(raw, libc::TIOCSWINSZ, std::ptr::from_ref(&size)) };

@@ -11,8 +11,10 @@ pub type Instruction = (u16, u8, u8, u32);
 /// `EACCES` without the right, `EINVAL` for a bad program or unknown flags, `E2BIG` when it is too
 /// long.
 pub fn load(program: &[Instruction], flags: u32) -> Result<()> {
-    let mut filter: Vec<libc::sock_filter> =
-        program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
+    let mut filter: Vec<libc::sock_filter> = program
+        .iter()
+        .map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k })
+        .collect();
     let prog = libc::sock_fprog {
         len: u16::try_from(filter.len()).map_err(|_| Errno::E2BIG)?,
         filter: filter.as_mut_ptr(),

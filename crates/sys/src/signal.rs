@@ -19,6 +19,7 @@ pub fn reset_all() -> Result<()> {
     // SAFETY: all-zero bytes are a valid, empty signal set.
     let empty: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: `empty` outlives the call; the old mask is not asked for.
-    let ret = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut()) };
+    let ret =
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut()) };
     check(libc::c_long::from(ret)).map(drop)
 }

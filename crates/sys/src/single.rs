@@ -16,6 +16,10 @@ impl SingleThreaded {
     /// `EBUSY` when there is more than one thread, `ENOENT` when /proc is not readable.
     pub fn check() -> Result<Self> {
         let tasks = std::fs::read_dir("/proc/self/task").map_err(|_| Errno::ENOENT)?;
-        if tasks.count() == 1 { Ok(Self(PhantomData)) } else { Err(Errno::EBUSY) }
+        if tasks.count() == 1 {
+            Ok(Self(PhantomData))
+        } else {
+            Err(Errno::EBUSY)
+        }
     }
 }

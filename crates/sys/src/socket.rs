@@ -19,7 +19,12 @@ pub const MAX_FDS: usize = 16;
 /// # Errors
 /// `EMFILE`, `ENFILE`.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+    socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
 }
 
 /// Sends one datagram with descriptors.
@@ -36,7 +41,13 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(
     let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
     let socket = socket.as_fd().as_raw_fd();
     loop {
-        match sendmsg::<()>(socket, &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
+        match sendmsg::<()>(
+            socket,
+            &[IoSlice::new(bytes)],
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        ) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
@@ -56,19 +67,28 @@ pub fn receive(socket: impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
     let raw = socket.as_fd().as_raw_fd();
     let (len, fds, cut) = loop {
         let mut iov = [IoSliceMut::new(&mut bytes)];
-        let message =
-            match recvmsg::<()>(raw, &mut iov, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
-                Err(Errno::EINTR) => continue,
-                other => other?,
-            };
+        let message = match recvmsg::<()>(
+            raw,
+            &mut iov,
+            Some(&mut control),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        ) {
+            Err(Errno::EINTR) => continue,
+            other => other?,
+        };
         let mut fds = Vec::new();
         for part in message.cmsgs()? {
             if let ControlMessageOwned::ScmRights(raws) = part {
                 // SAFETY: the kernel has just installed these descriptors for us alone.
-                fds.extend(raws.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
+                fds.extend(
+                    raws.into_iter()
+                        .map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }),
+                );
             }
         }
-        let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+        let cut = message
+            .flags
+            .intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
         break (message.bytes, fds, cut);
     };
     if cut {

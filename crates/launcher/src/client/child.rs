@@ -1,8 +1,8 @@
 //! A child of the daemon, known by its pidfd.
 
-use hull_sys::{Errno, fd, pidfd};
 use super::orphans::Known;
 use super::watch;
+use hull_sys::{Errno, fd, pidfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;

@@ -21,7 +21,10 @@ impl Connection {
     /// Starts a launcher from our own image, which `start` has sealed.
     fn open() -> Result<Self, Errno> {
         let (ours, theirs) = socket::pair()?;
-        nix::fcntl::fcntl(&ours, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+        nix::fcntl::fcntl(
+            &ours,
+            nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
+        )?;
         // posix_spawn; the child is reaped by the daemon's sweep like any orphan.
         Command::new("/proc/self/exe")
             .arg0("containerd-shim-hull-v1")
@@ -49,7 +52,11 @@ impl Connection {
             .async_io(Interest::READABLE, |s| Ok(socket::receive(s)?))
             .await
             .map_err(|e| fd::errno(&e))?;
-        if bytes.is_empty() { Err(Errno::EPIPE) } else { Ok((bytes, fds)) }
+        if bytes.is_empty() {
+            Err(Errno::EPIPE)
+        } else {
+            Ok((bytes, fds))
+        }
     }
 }
 
@@ -71,7 +78,10 @@ pub(super) async fn spawn(
     let body = fd::sealed_memory(c"plan", &args.body).at(Step::Clone, failed)?;
     let mut roles = vec![FdRole::Body, FdRole::Sync];
     roles.extend(args.fds.iter().map(|(role, _)| *role));
-    let request = Request { spawn: args.spawn, fds: roles };
+    let request = Request {
+        spawn: args.spawn,
+        fds: roles,
+    };
     let bytes = hull_abi::encode(&request).map_err(|e| broken(&e.to_string()))?;
     let mut fds = vec![body.as_fd(), theirs.as_fd()];
     fds.extend(args.fds.iter().map(|(_, fd)| fd.as_fd()));
@@ -91,7 +101,9 @@ pub(super) async fn spawn(
     }
     drop(fds);
     drop(theirs);
-    let Some(open) = connection else { return Err(broken("it was not started")) };
+    let Some(open) = connection else {
+        return Err(broken("it was not started"));
+    };
     let answer = match open.receive().await {
         Ok(answer) => answer,
         Err(errno) => {

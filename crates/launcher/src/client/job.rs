@@ -12,7 +12,11 @@ impl Launcher {
     /// The job's own failure, or that it died or took too long.
     pub async fn run(&self, job: &HostJob, deadline: Duration) -> Result<(), SetupError> {
         let body = hull_abi::encode(job).map_err(|e| broken(&e.to_string()))?;
-        let args = SpawnArgs { spawn: Spawn::Job, body, fds: Vec::new() };
+        let args = SpawnArgs {
+            spawn: Spawn::Job,
+            body,
+            fds: Vec::new(),
+        };
         let launched = self.spawn(args).await?;
         let outcome = match tokio::time::timeout(deadline, launched.sync.receive()).await {
             Ok(Ok((FromInit::Done, _))) => Ok(()),
@@ -21,7 +25,10 @@ impl Launcher {
             Err(_) => {
                 // ESRCH: it ended just now, which is as good.
                 launched.process.signal(nix::libc::SIGKILL).ok();
-                Err(broken(&format!("the job took longer than {} s", deadline.as_secs())))
+                Err(broken(&format!(
+                    "the job took longer than {} s",
+                    deadline.as_secs()
+                )))
             }
         };
         // A killed process in an uninterruptible wait may stay: the sweep reaps it later.

@@ -29,7 +29,10 @@ pub(super) struct Known {
 impl KnownPids {
     pub(super) fn add(&self, pid: i32) -> Known {
         self.lock().insert(pid);
-        Known { pid, all: self.clone() }
+        Known {
+            pid,
+            all: self.clone(),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<i32>> {
@@ -68,7 +71,9 @@ impl Launcher {
 
     fn sweep(&self) -> Sweep {
         loop {
-            let Ok(Some(ended)) = pidfd::peek_any() else { return Sweep::Done };
+            let Ok(Some(ended)) = pidfd::peek_any() else {
+                return Sweep::Done;
+            };
             // A zombie that somebody waits for hides others; its reaping brings us here again.
             if self.known.lock().contains(&ended.pid) {
                 return Sweep::Done;

@@ -17,7 +17,10 @@ pub struct SyncSocket(AsyncFd<OwnedFd>);
 
 impl SyncSocket {
     pub(super) fn new(socket: OwnedFd) -> Result<Self, Errno> {
-        nix::fcntl::fcntl(&socket, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+        nix::fcntl::fcntl(
+            &socket,
+            nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
+        )?;
         watch(socket, Interest::READABLE | Interest::WRITABLE).map(Self)
     }
 
@@ -26,8 +29,10 @@ impl SyncSocket {
     /// # Errors
     /// [`SyncClosed`] at the end: the process has executed its program, or died.
     pub async fn receive(&self) -> Result<(FromInit, Option<OwnedFd>), SyncClosed> {
-        let received =
-            self.0.async_io(Interest::READABLE, |s| Ok(socket::receive(s)?)).await;
+        let received = self
+            .0
+            .async_io(Interest::READABLE, |s| Ok(socket::receive(s)?))
+            .await;
         let (bytes, mut fds) = received.map_err(|_| SyncClosed)?;
         let message = hull_abi::decode(&bytes).map_err(|_| SyncClosed)?;
         Ok((message, fds.pop()))

@@ -28,10 +28,13 @@ pub(super) fn mount(mounts: &[HostMount], rootfs: &str) -> Result<(), SetupError
                 .at(Step::RootfsMount, || format!("make {rootfs:?}"));
         }
     }
-    mounts.iter().try_for_each(|m| mount_one(m, rootfs)).inspect_err(|_| {
-        // The first failure is the one to report.
-        drop(unmount(Path::new(rootfs)));
-    })
+    mounts
+        .iter()
+        .try_for_each(|m| mount_one(m, rootfs))
+        .inspect_err(|_| {
+            // The first failure is the one to report.
+            drop(unmount(Path::new(rootfs)));
+        })
 }
 
 /// What the words of mount(8) mean to mount(2).
@@ -43,8 +46,11 @@ struct Parsed {
 }
 
 fn parse(options: &[String]) -> Parsed {
-    let mut parsed =
-        Parsed { flags: MsFlags::empty(), propagation: MsFlags::empty(), data: Vec::new() };
+    let mut parsed = Parsed {
+        flags: MsFlags::empty(),
+        propagation: MsFlags::empty(),
+        data: Vec::new(),
+    };
     for option in options {
         let (flag, set) = match option.as_str() {
             "ro" => (MsFlags::MS_RDONLY, true),
@@ -97,8 +103,12 @@ fn propagation(word: &str) -> Option<MsFlags> {
 }
 
 fn mount_one(wanted: &HostMount, rootfs: &str) -> Result<(), SetupError> {
-    let action =
-        || format!("mount {} {:?} on {rootfs:?}{}", wanted.fstype, wanted.source, wanted.target);
+    let action = || {
+        format!(
+            "mount {} {:?} on {rootfs:?}{}",
+            wanted.fstype, wanted.source, wanted.target
+        )
+    };
     let mut parsed = parse(&wanted.options);
     if wanted.fstype == "bind" {
         parsed.flags |= MsFlags::MS_BIND;
@@ -108,7 +118,10 @@ fn mount_one(wanted: &HostMount, rootfs: &str) -> Result<(), SetupError> {
         None
     } else {
         let root = InRoot::open(Path::new(rootfs)).at(Step::RootfsMount, action)?;
-        Some(root.create_dir_all(&wanted.target, 0o755).at(Step::RootfsMount, action)?)
+        Some(
+            root.create_dir_all(&wanted.target, 0o755)
+                .at(Step::RootfsMount, action)?,
+        )
     };
     let target = match &sub {
         Some(fd) => PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())),
@@ -149,15 +162,27 @@ fn shortened(options: &[String]) -> Result<String, Errno> {
     };
     let shared = shared_directory(lower).ok_or(Errno::E2BIG)?;
     nix::unistd::chdir(shared.as_str())?;
-    let relative: Vec<&str> =
-        lower.split(':').filter_map(|p| p.strip_prefix(&shared)?.strip_prefix('/')).collect();
+    let relative: Vec<&str> = lower
+        .split(':')
+        .filter_map(|p| p.strip_prefix(&shared)?.strip_prefix('/'))
+        .collect();
     let lower = format!("lowerdir={}", relative.join(":"));
     let options: Vec<&str> = options
         .iter()
-        .map(|o| if o.starts_with("lowerdir=") { lower.as_str() } else { o.as_str() })
+        .map(|o| {
+            if o.starts_with("lowerdir=") {
+                lower.as_str()
+            } else {
+                o.as_str()
+            }
+        })
         .collect();
     let data = options.join(",");
-    if data.len() <= MAX_DATA { Ok(data) } else { Err(Errno::E2BIG) }
+    if data.len() <= MAX_DATA {
+        Ok(data)
+    } else {
+        Err(Errno::E2BIG)
+    }
 }
 
 /// The longest directory above every path of a `:`-separated list.
@@ -179,9 +204,14 @@ fn shared_directory(paths: &str) -> Option<String> {
 pub fn unmount(rootfs: &Path) -> Result<(), SetupError> {
     let info = std::fs::read_to_string("/proc/self/mountinfo")
         .map_err(|e| hull_sys::fd::errno(&e))
-        .at(Step::RootfsUnmount, || "read /proc/self/mountinfo".to_owned())?;
-    let mut points: Vec<PathBuf> =
-        info.lines().filter_map(mount_point).filter(|p| p.starts_with(rootfs)).collect();
+        .at(Step::RootfsUnmount, || {
+            "read /proc/self/mountinfo".to_owned()
+        })?;
+    let mut points: Vec<PathBuf> = info
+        .lines()
+        .filter_map(mount_point)
+        .filter(|p| p.starts_with(rootfs))
+        .collect();
     // Later lines were mounted later, possibly on top of earlier ones.
     points.reverse();
     points.iter().try_for_each(|point| unmount_one(point))
@@ -201,7 +231,12 @@ fn unmount_one(point: &Path) -> Result<(), SetupError> {
             Err(errno) => return Err(errno).at(Step::RootfsUnmount, action),
         }
     }
-    Err(because(Step::RootfsUnmount, Blame::Host, action(), "device or resource busy"))
+    Err(because(
+        Step::RootfsUnmount,
+        Blame::Host,
+        action(),
+        "device or resource busy",
+    ))
 }
 
 /// The fifth field of a mountinfo line with its octal escapes undone
@@ -212,7 +247,9 @@ fn mount_point(line: &str) -> Option<PathBuf> {
     let mut rest = field;
     while let Some((before, after)) = rest.split_once('\\') {
         text.push_str(before);
-        let code = after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok())?;
+        let code = after
+            .get(..3)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok())?;
         text.push(char::from(code));
         rest = after.get(3..)?;
     }
@@ -230,15 +267,28 @@ mod tests {
 
     #[test]
     fn words_become_flags_and_the_last_one_wins() {
-        let parsed = parse(&options(&["rbind", "ro", "rw", "nosuid", "rprivate", "index=off"]));
-        assert_eq!(parsed.flags, MsFlags::MS_BIND | MsFlags::MS_REC | MsFlags::MS_NOSUID);
+        let parsed = parse(&options(&[
+            "rbind",
+            "ro",
+            "rw",
+            "nosuid",
+            "rprivate",
+            "index=off",
+        ]));
+        assert_eq!(
+            parsed.flags,
+            MsFlags::MS_BIND | MsFlags::MS_REC | MsFlags::MS_NOSUID
+        );
         assert_eq!(parsed.propagation, MsFlags::MS_PRIVATE | MsFlags::MS_REC);
         assert_eq!(parsed.data, ["index=off"]);
     }
 
     #[test]
     fn shared_directory_is_the_deepest_common_parent() {
-        assert_eq!(shared_directory("/a/b/1/fs:/a/b/22/fs").as_deref(), Some("/a/b"));
+        assert_eq!(
+            shared_directory("/a/b/1/fs:/a/b/22/fs").as_deref(),
+            Some("/a/b")
+        );
         assert_eq!(shared_directory("/a/b/1:/a/bc/2").as_deref(), Some("/a"));
         assert_eq!(shared_directory("/a/1:/b/2"), None);
     }

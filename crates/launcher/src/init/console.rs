@@ -41,7 +41,9 @@ pub(super) fn attach_for_init(sync: &Sync, process: &Process) -> Result<(), Setu
     let peer = attach(sync, process)?;
     let root = open_root()?;
     let tree = clone_tree_at(&peer, false).at(Step::Console, action)?;
-    let (dev, name) = root.parent("/dev/console", 0o755).at(Step::Console, action)?;
+    let (dev, name) = root
+        .parent("/dev/console", 0o755)
+        .at(Step::Console, action)?;
     let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     match fs::resolve_beneath(&dev, name) {
         Ok(_) => {}
@@ -53,27 +55,46 @@ pub(super) fn attach_for_init(sync: &Sync, process: &Process) -> Result<(), Setu
     }
     let target = fs::resolve_beneath(&dev, name).at(Step::Console, action)?;
     if fs::is_symlink(&fstat(&target).at(Step::Console, action)?) {
-        return Err(because(Step::Console, Blame::Image, action(), "it is a symbolic link"));
+        return Err(because(
+            Step::Console,
+            Blame::Image,
+            action(),
+            "it is a symbolic link",
+        ));
     }
     move_mount(&tree, &target).at(Step::Console, action)
 }
 
 /// Gives an exec process its terminal.
 pub(super) fn attach_for_exec(sync: &Sync, process: &Process) -> Result<(), SetupError> {
-    if process.terminal { attach(sync, process).map(drop) } else { Ok(()) }
+    if process.terminal {
+        attach(sync, process).map(drop)
+    } else {
+        Ok(())
+    }
 }
 
 fn attach(sync: &Sync, process: &Process) -> Result<OwnedFd, SetupError> {
     let action = || "open a terminal in /dev/pts".to_owned();
-    let master = open_master().at(Step::Console, action).blame(Blame::Image)?;
+    let master = open_master()
+        .at(Step::Console, action)
+        .blame(Blame::Image)?;
     let peer = pty::open_peer(&master).at(Step::Console, action)?;
     if let Some(size) = process.console_size {
         pty::resize(&master, size.width, size.height).at(Step::Console, action)?;
     }
     let (uid, gid) = (process.user.uid, process.user.gid);
     nix::unistd::fchown(&peer, Some(uid.into()), None)
-        .or_else(|e| if matches!(e, Errno::EPERM | Errno::EROFS) { Ok(()) } else { Err(e) })
-        .at(Step::Console, || format!("give the terminal to {uid}:{gid}"))?;
+        .or_else(|e| {
+            if matches!(e, Errno::EPERM | Errno::EROFS) {
+                Ok(())
+            } else {
+                Err(e)
+            }
+        })
+        .at(Step::Console, || {
+            format!("give the terminal to {uid}:{gid}")
+        })?;
     pty::make_controlling(&peer).at(Step::Console, action)?;
     for number in 0..3 {
         fd::place(&peer, number).at(Step::Console, action)?;
@@ -93,7 +114,10 @@ fn open_master() -> Result<OwnedFd, Errno> {
     {
         return Err(Errno::ENODEV);
     }
-    root.open_at("/dev/pts/ptmx", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW)
+    root.open_at(
+        "/dev/pts/ptmx",
+        OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW,
+    )
 }
 
 fn open_root() -> Result<InRoot, SetupError> {

@@ -2,8 +2,8 @@
 
 use crate::failure::At;
 use hull_abi::{Process, SetupError, Step};
-use hull_sys::cred::{self, ThreadCapabilities};
 use hull_sys::Errno;
+use hull_sys::cred::{self, ThreadCapabilities};
 use nix::sys::stat::{Mode, SFlag, fstat, umask};
 use std::os::fd::AsFd;
 
@@ -58,8 +58,9 @@ fn own_stdio(uid: u32) -> Result<(), SetupError> {
         match nix::unistd::fchown(stream, Some(uid.into()), None) {
             Ok(()) | Err(Errno::EPERM | Errno::EROFS | Errno::EINVAL) => {}
             Err(errno) => {
-                return Err(errno)
-                    .at(Step::Credentials, || "give the standard streams to the user".to_owned());
+                return Err(errno).at(Step::Credentials, || {
+                    "give the standard streams to the user".to_owned()
+                });
             }
         }
     }

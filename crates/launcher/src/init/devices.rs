@@ -33,8 +33,10 @@ pub(super) fn make(root: &InRoot, plan: &Plan) -> Result<(), SetupError> {
 
 fn node(root: &InRoot, device: &Device) -> Result<(), SetupError> {
     let action = || format!("make device {:?}", device.path);
-    let (parent, name) =
-        root.parent(&device.path, 0o755).at(Step::Devices, action).blame(Blame::Image)?;
+    let (parent, name) = root
+        .parent(&device.path, 0o755)
+        .at(Step::Devices, action)
+        .blame(Blame::Image)?;
     let kind = SFlag::from_bits_truncate(device.mode) & SFlag::S_IFMT;
     let mode = Mode::from_bits_truncate(device.mode & 0o7777);
     let rdev = makedev(u64::from(device.major), u64::from(device.minor));
@@ -70,7 +72,12 @@ fn node(root: &InRoot, device: &Device) -> Result<(), SetupError> {
 }
 
 fn open_nofollow(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+    openat(
+        dir,
+        name,
+        OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
 }
 
 /// Where nodes may not be made, the host's own node is bound.
@@ -131,7 +138,9 @@ pub(super) fn reopen_null_stdio() -> Result<(), SetupError> {
     for number in 0..3u8 {
         let magic = format!("/proc/self/fd/{number}");
         let stdio: [&dyn AsFd; 3] = [&std::io::stdin(), &std::io::stdout(), &std::io::stderr()];
-        let Some(stream) = stdio.get(usize::from(number)) else { continue };
+        let Some(stream) = stdio.get(usize::from(number)) else {
+            continue;
+        };
         if !fstat(stream.as_fd()).is_ok_and(|stat| is_null(&stat)) {
             continue;
         }

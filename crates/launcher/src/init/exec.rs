@@ -22,7 +22,10 @@ pub(super) fn prepare(
 ) -> Result<(), SetupError> {
     for limit in &process.rlimits {
         own::set_rlimit(limit.resource, limit.soft, limit.hard).at(Step::Rlimits, || {
-            format!("set limit {} to {}:{}", limit.resource, limit.soft, limit.hard)
+            format!(
+                "set limit {} to {}:{}",
+                limit.resource, limit.soft, limit.hard
+            )
         })?;
     }
     label_on_exec(procfs.as_ref(), process)?;
@@ -51,9 +54,14 @@ pub(super) fn prepare(
 }
 
 fn load_filter(process: &Process) -> Result<(), SetupError> {
-    let Some(filter) = &process.seccomp else { return Ok(()) };
-    let program: Vec<seccomp::Instruction> =
-        filter.program.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect();
+    let Some(filter) = &process.seccomp else {
+        return Ok(());
+    };
+    let program: Vec<seccomp::Instruction> = filter
+        .program
+        .iter()
+        .map(|i| (i.code, i.jt, i.jf, i.k))
+        .collect();
     seccomp::load(&program, filter.flags).at(Step::Seccomp, || "load the filter".to_owned())
 }
 
@@ -79,16 +87,16 @@ fn enter_directory(process: &Process, entered: Result<(), Errno>) -> Result<(), 
 
 /// The value of a variable; the last one counts, as in the environment of execve.
 fn variable<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
-    env.iter().rev().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
+    env.iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Finds `args[0]` as execvpe(3) would, with the container's own PATH.
 fn find_program(process: &Process) -> Result<String, SetupError> {
     let name = process.args.first().map(String::as_str).unwrap_or_default();
     let action = || format!("exec: {name:?}");
-    let fail = |errno: Errno| {
-        Err(errno).at(Step::Program, action).blame(Blame::Caller)
-    };
+    let fail = |errno: Errno| Err(errno).at(Step::Program, action).blame(Blame::Caller);
     if name.contains('/') {
         return match runnable(name) {
             Ok(()) => Ok(name.to_owned()),
@@ -125,20 +133,33 @@ fn runnable(path: &str) -> Result<(), Errno> {
 /// start. A program that may be run but not read is left to the kernel.
 fn check_program(path: &str) -> Result<(), SetupError> {
     let mut magic = [0u8; 4];
-    let Ok(file) = std::fs::File::open(path) else { return Ok(()) };
+    let Ok(file) = std::fs::File::open(path) else {
+        return Ok(());
+    };
     let mut magic_len = 0;
     let mut file = file.take(4);
     while let Ok(n @ 1..) = file.read(magic.get_mut(magic_len..).unwrap_or_default()) {
         magic_len += n;
     }
-    let refuse = |blame, why| Err(because(Step::Program, blame, format!("exec: {path:?}"), why));
+    let refuse = |blame, why| {
+        Err(because(
+            Step::Program,
+            blame,
+            format!("exec: {path:?}"),
+            why,
+        ))
+    };
     match magic.get(..magic_len).unwrap_or_default() {
         [0x7f, b'E', b'L', b'F'] => Ok(()),
         [b'#', b'!', ..] => Ok(()),
-        [0, b'a', b's', b'm'] => {
-            refuse(Blame::Caller, "it is a Wasm file, which this version cannot run yet")
-        }
-        _ => refuse(Blame::Image, "exec format error: it is neither ELF, script (#!) nor Wasm"),
+        [0, b'a', b's', b'm'] => refuse(
+            Blame::Caller,
+            "it is a Wasm file, which this version cannot run yet",
+        ),
+        _ => refuse(
+            Blame::Image,
+            "exec format error: it is neither ELF, script (#!) nor Wasm",
+        ),
     }
 }
 
@@ -147,12 +168,27 @@ pub(super) fn execute(sync: &Sync, process: &Process) -> Result<(), SetupError> 
     let step = Step::Exec;
     let program = find_program(process)?;
     let action = || format!("exec {program:?}");
-    let c_string = |text: &str| CString::new(text).map_err(|_| Errno::EINVAL).at(step, action);
+    let c_string = |text: &str| {
+        CString::new(text)
+            .map_err(|_| Errno::EINVAL)
+            .at(step, action)
+    };
     let path = c_string(&program)?;
-    let args = process.args.iter().map(|a| c_string(a)).collect::<Result<Vec<_>, _>>()?;
-    let mut env = process.env.iter().map(|e| c_string(e)).collect::<Result<Vec<_>, _>>()?;
+    let args = process
+        .args
+        .iter()
+        .map(|a| c_string(a))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut env = process
+        .env
+        .iter()
+        .map(|e| c_string(e))
+        .collect::<Result<Vec<_>, _>>()?;
     if variable(&process.env, "HOME").is_none() {
-        env.push(c_string(&format!("HOME={}", home_directory(process.user.uid)))?);
+        env.push(c_string(&format!(
+            "HOME={}",
+            home_directory(process.user.uid)
+        ))?);
     }
     signal::reset_all().at(step, action)?;
     // The socket is close-on-exec: after this, its end means that execve worked.
@@ -177,5 +213,7 @@ fn home_directory(uid: u32) -> String {
         let id = fields.nth(2)?;
         (id.parse() == Ok(uid)).then(|| fields.nth(2)).flatten()
     });
-    home.filter(|home| home.starts_with('/')).unwrap_or("/").to_owned()
+    home.filter(|home| home.starts_with('/'))
+        .unwrap_or("/")
+        .to_owned()
 }

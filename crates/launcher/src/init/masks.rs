@@ -16,9 +16,14 @@ pub(super) fn read_only(paths: &[String]) -> Result<(), SetupError> {
     let step = Step::ReadonlyPaths;
     for path in paths {
         let action = || format!("make {path:?} read-only");
-        let Some(target) = existing(step, path)? else { continue };
+        let Some(target) = existing(step, path)? else {
+            continue;
+        };
         let tree = clone_tree_at(&target, true).at(step, action)?;
-        let attr = MountAttr { set: nix::libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        let attr = MountAttr {
+            set: nix::libc::MOUNT_ATTR_RDONLY,
+            ..MountAttr::default()
+        };
         set_attr(&tree, attr, true).at(step, action)?;
         move_mount(&tree, &target).at(step, action)?;
     }
@@ -31,7 +36,9 @@ pub(super) fn hide(paths: &[String]) -> Result<(), SetupError> {
     let mut empty: Option<OwnedFd> = None;
     for path in paths {
         let action = || format!("mask {path:?}");
-        let Some(target) = existing(step, path)? else { continue };
+        let Some(target) = existing(step, path)? else {
+            continue;
+        };
         let cover = if is_dir(&fstat(&target).at(step, action)?) {
             if empty.is_none() {
                 empty = Some(empty_directory().at(step, action)?);
@@ -55,7 +62,9 @@ fn existing(step: Step, path: &str) -> Result<Option<OwnedFd>, SetupError> {
     match root.resolve(path) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-        Err(errno) => Err(errno).at(step, || format!("open {path:?}")).blame(Blame::Image),
+        Err(errno) => Err(errno)
+            .at(step, || format!("open {path:?}"))
+            .blame(Blame::Image),
     }
 }
 

@@ -3,9 +3,7 @@
 
 use super::root::propagation_flag;
 use crate::failure::{At, Blamed, because};
-use hull_abi::{
-    Blame, CgroupPaths, Mount, MountFlags, MountSource, SetupError, Step,
-};
+use hull_abi::{Blame, CgroupPaths, Mount, MountFlags, MountSource, SetupError, Step};
 use hull_sys::fs::{InRoot, is_dir};
 use hull_sys::mount::{FsContext, MountAttr, clone_tree, move_mount, set_attr};
 use nix::sys::stat::{FileStat, fstat};
@@ -44,13 +42,18 @@ pub(super) fn make(
     for mount in mounts {
         let done = match &mount.source {
             MountSource::Bind { source, recursive } => bind(root, mount, source, *recursive)?,
-            MountSource::Filesystem { fstype, source, data } => {
-                filesystem(root, mount, fstype, source, data)?
-            }
+            MountSource::Filesystem {
+                fstype,
+                source,
+                data,
+            } => filesystem(root, mount, fstype, source, data)?,
             MountSource::Cgroup(_) => cgroups(root, mount, cgroup)?,
         };
         if let Some(fd) = done {
-            late.push(Late { mount: fd, destination: mount.destination.clone() });
+            late.push(Late {
+                mount: fd,
+                destination: mount.destination.clone(),
+            });
         }
     }
     Ok(late)
@@ -58,16 +61,22 @@ pub(super) fn make(
 
 /// The last word on mounts that had to be writable until now.
 pub(super) fn make_read_only(late: Vec<Late>) -> Result<(), SetupError> {
-    let attr = MountAttr { set: MountFlags::RDONLY.0, ..MountAttr::default() };
+    let attr = MountAttr {
+        set: MountFlags::RDONLY.0,
+        ..MountAttr::default()
+    };
     late.iter().try_for_each(|l| {
-        set_attr(&l.mount, attr, false)
-            .at(Step::ReadonlyMounts, || format!("make {:?} read-only", l.destination))
+        set_attr(&l.mount, attr, false).at(Step::ReadonlyMounts, || {
+            format!("make {:?} read-only", l.destination)
+        })
     })
 }
 
 fn describe(mount: &Mount) -> String {
     let what = match &mount.source {
-        MountSource::Bind { source, .. } | MountSource::Filesystem { source, .. } => source.as_str(),
+        MountSource::Bind { source, .. } | MountSource::Filesystem { source, .. } => {
+            source.as_str()
+        }
         MountSource::Cgroup(_) => "cgroup",
     };
     format!("mount {what:?} on {:?}", mount.destination)
@@ -80,7 +89,9 @@ fn bind(
     recursive: bool,
 ) -> Result<Option<OwnedFd>, SetupError> {
     let action = || describe(mount);
-    let tree = clone_tree(source, recursive).at(Step::Mounts, action).blame(Blame::Caller)?;
+    let tree = clone_tree(source, recursive)
+        .at(Step::Mounts, action)
+        .blame(Blame::Caller)?;
     let stat = fstat(&tree).at(Step::Mounts, action)?;
     check_below_proc(mount, Some(&tree))?;
     apply_attributes(&tree, mount, mount.set, mount.clear)?;
@@ -99,7 +110,12 @@ fn filesystem(
     let action = || describe(mount);
     check_below_proc(mount, None)?;
     let in_the_way = || {
-        because(Step::Mounts, Blame::Image, action(), "it must be mounted on ordinary directory")
+        because(
+            Step::Mounts,
+            Blame::Image,
+            action(),
+            "it must be mounted on ordinary directory",
+        )
     };
     if matches!(fstype, "proc" | "sysfs") {
         // A link here would put the real one elsewhere and leave a fake in its place.
@@ -112,11 +128,19 @@ fn filesystem(
         .create_dir_all(&mount.destination, 0o755)
         .at(Step::Mounts, action)
         .blame(Blame::Image)?;
-    let context = FsContext::open(fstype).at(Step::Mounts, action).blame(Blame::Caller)?;
+    let context = FsContext::open(fstype)
+        .at(Step::Mounts, action)
+        .blame(Blame::Caller)?;
     let explained = |result: hull_sys::Result<()>| {
-        result.at(Step::Mounts, action).blame(Blame::Caller).map_err(|e| explain(e, &context))
+        result
+            .at(Step::Mounts, action)
+            .blame(Blame::Caller)
+            .map_err(|e| explain(e, &context))
     };
-    explained(context.set("source", Some(if source.is_empty() { fstype } else { source })))?;
+    explained(context.set(
+        "source",
+        Some(if source.is_empty() { fstype } else { source }),
+    ))?;
     for (key, value) in data {
         explained(context.set(key, value.as_deref()))?;
     }
@@ -127,7 +151,11 @@ fn filesystem(
     // Mount points and devices may still have to be made in these.
     let writable_at_first = fstype == "tmpfs" || mount.destination == "/dev";
     let late = writable_at_first && mount.set.contains(MountFlags::RDONLY);
-    let set = if late { mount.set.without(MountFlags::RDONLY) } else { mount.set };
+    let set = if late {
+        mount.set.without(MountFlags::RDONLY)
+    } else {
+        mount.set
+    };
     let fresh = context
         .mount(set.0)
         .at(Step::Mounts, action)
@@ -145,9 +173,10 @@ fn filesystem(
 /// The kernel's own words, where the file system left some.
 fn explain(error: SetupError, context: &FsContext) -> SetupError {
     match context.message() {
-        Some(text) if !text.is_empty() => {
-            SetupError { cause: format!("{} ({text})", error.cause), ..error }
-        }
+        Some(text) if !text.is_empty() => SetupError {
+            cause: format!("{} ({text})", error.cause),
+            ..error
+        },
         _ => error,
     }
 }
@@ -177,7 +206,9 @@ fn destination(root: &InRoot, mount: &Mount, source: &FileStat) -> Result<OwnedF
     } else {
         root.create_file(&mount.destination)
     };
-    found.at(Step::Mounts, || describe(mount)).blame(Blame::Image)
+    found
+        .at(Step::Mounts, || describe(mount))
+        .blame(Blame::Image)
 }
 
 fn apply_attributes(
@@ -191,7 +222,11 @@ fn apply_attributes(
         if set.is_empty() && clear.is_empty() {
             return Ok(());
         }
-        let attr = MountAttr { set: set.0, clear: clear.0, propagation: 0 };
+        let attr = MountAttr {
+            set: set.0,
+            clear: clear.0,
+            propagation: 0,
+        };
         set_attr(tree, attr, recursive).at(Step::Mounts, action)
     };
     change(set, clear, false)?;
@@ -201,7 +236,9 @@ fn apply_attributes(
 fn attach(tree: &OwnedFd, target: &OwnedFd, mount: &Mount) -> Result<(), SetupError> {
     let action = || describe(mount);
     move_mount(tree, target).at(Step::Mounts, action)?;
-    let Some((propagation, recursive)) = mount.propagation else { return Ok(()) };
+    let Some((propagation, recursive)) = mount.propagation else {
+        return Ok(());
+    };
     let attr = MountAttr {
         propagation: propagation_flag(propagation).bits(),
         ..MountAttr::default()
@@ -221,9 +258,15 @@ fn cgroups(
         .create_dir_all(&mount.destination, 0o755)
         .at(Step::Mounts, action)
         .blame(Blame::Image)?;
-    let MountSource::Cgroup(wanted) = &mount.source else { return Ok(None) };
+    let MountSource::Cgroup(wanted) = &mount.source else {
+        return Ok(None);
+    };
     // Without a cgroup namespace a writable one would be the host's (CVE-2023-25809).
-    let set = if wanted.own_namespace { mount.set } else { mount.set.with(MountFlags::RDONLY) };
+    let set = if wanted.own_namespace {
+        mount.set
+    } else {
+        mount.set.with(MountFlags::RDONLY)
+    };
     if let (Some(unified), true) = (&cgroup.unified, cgroup.v1.is_empty()) {
         let tree = clone_tree(unified, true).at(Step::Mounts, action)?;
         apply_attributes(&tree, mount, set, mount.clear)?;
@@ -251,7 +294,10 @@ fn cgroups(
     if let Some(unified) = &cgroup.unified {
         bind_hierarchy(&view, "unified", unified, mount, set)?;
     }
-    let attr = MountAttr { set: MountFlags::RDONLY.0, ..MountAttr::default() };
+    let attr = MountAttr {
+        set: MountFlags::RDONLY.0,
+        ..MountAttr::default()
+    };
     if set.contains(MountFlags::RDONLY) {
         set_attr(view.as_fd(), attr, false).at(Step::Mounts, action)?;
     }
@@ -302,4 +348,3 @@ fn copy_tree(from: &std::path::Path, into: &std::path::Path) -> Result<(), hull_
     }
     Ok(())
 }
-

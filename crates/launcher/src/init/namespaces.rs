@@ -20,10 +20,15 @@ pub(super) fn enter(plan: &Plan) -> Result<(), SetupError> {
     refuse_host_network(plan, &joined)?;
     joined.sort_by_key(|(kind, _)| *kind == NamespaceKind::Mount);
     for (kind, fd) in joined {
-        ns::set(fd, clone_flag(kind))
-            .at(Step::Namespaces, || format!("join the {kind:?} namespace").to_lowercase())?;
+        ns::set(fd, clone_flag(kind)).at(Step::Namespaces, || {
+            format!("join the {kind:?} namespace").to_lowercase()
+        })?;
     }
-    if plan.namespaces.iter().any(|n| n.kind == NamespaceKind::Cgroup && n.path.is_none()) {
+    if plan
+        .namespaces
+        .iter()
+        .any(|n| n.kind == NamespaceKind::Cgroup && n.path.is_none())
+    {
         ns::unshare(clone_flag(NamespaceKind::Cgroup))
             .at(Step::Namespaces, || "make the cgroup namespace".to_owned())?;
     }
@@ -31,15 +36,15 @@ pub(super) fn enter(plan: &Plan) -> Result<(), SetupError> {
 }
 
 /// `net.*` parameters of a network namespace that turns out to be the host's would change the host.
-fn refuse_host_network(
-    plan: &Plan,
-    joined: &[(NamespaceKind, OwnedFd)],
-) -> Result<(), SetupError> {
+fn refuse_host_network(plan: &Plan, joined: &[(NamespaceKind, OwnedFd)]) -> Result<(), SetupError> {
     let Some(sysctl) = plan.sysctls.iter().find(|s| s.path.starts_with("net/")) else {
         return Ok(());
     };
     let action = || format!("write sysctl {:?}", sysctl.path);
-    for (_, fd) in joined.iter().filter(|(kind, _)| *kind == NamespaceKind::Network) {
+    for (_, fd) in joined
+        .iter()
+        .filter(|(kind, _)| *kind == NamespaceKind::Network)
+    {
         let theirs = nix::sys::stat::fstat(fd).at(Step::Namespaces, action)?;
         let own = nix::sys::stat::stat("/proc/self/ns/net").at(Step::Namespaces, action)?;
         if (theirs.st_dev, theirs.st_ino) == (own.st_dev, own.st_ino) {
@@ -52,10 +57,7 @@ fn refuse_host_network(
 
 /// Joins all namespaces of a running container at once through the pidfd of its init process. The
 /// PID namespace was joined by the launcher: it only acts on children.
-pub(super) fn join_container(
-    init: &OwnedFd,
-    kinds: &[NamespaceKind],
-) -> Result<(), SetupError> {
+pub(super) fn join_container(init: &OwnedFd, kinds: &[NamespaceKind]) -> Result<(), SetupError> {
     let flags = kinds
         .iter()
         .filter(|&&kind| kind != NamespaceKind::Pid)
@@ -63,7 +65,9 @@ pub(super) fn join_container(
     if flags == 0 {
         return Ok(());
     }
-    ns::set(init, flags).at(Step::Namespaces, || "join the container's namespaces".to_owned())
+    ns::set(init, flags).at(Step::Namespaces, || {
+        "join the container's namespaces".to_owned()
+    })
 }
 
 /// A new network namespace has its loopback device down.
@@ -82,8 +86,9 @@ pub(super) fn set_names(plan: &Plan) -> Result<(), SetupError> {
             .at(Step::Hostname, || format!("set the host name to {name:?}"))?;
     }
     if let Some(name) = &plan.domainname {
-        hull_sys::process::set_domain_name(name)
-            .at(Step::Hostname, || format!("set the domain name to {name:?}"))?;
+        hull_sys::process::set_domain_name(name).at(Step::Hostname, || {
+            format!("set the domain name to {name:?}")
+        })?;
     }
     Ok(())
 }

@@ -25,20 +25,28 @@ impl Procfs {
         }
         let action = || "make a private procfs".to_owned();
         let context = FsContext::open("proc").at(Step::Sysctl, action)?;
-        let attributes =
-            nix::libc::MOUNT_ATTR_NOSUID | nix::libc::MOUNT_ATTR_NODEV | nix::libc::MOUNT_ATTR_NOEXEC;
-        context.mount(attributes).map(|fd| Some(Self(fd))).at(Step::Sysctl, action)
+        let attributes = nix::libc::MOUNT_ATTR_NOSUID
+            | nix::libc::MOUNT_ATTR_NODEV
+            | nix::libc::MOUNT_ATTR_NOEXEC;
+        context
+            .mount(attributes)
+            .map(|fd| Some(Self(fd)))
+            .at(Step::Sysctl, action)
     }
 
     fn write(&self, path: &str, value: &str) -> Result<(), Errno> {
-        let how = OpenHow::new().flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC).resolve(
-            ResolveFlag::RESOLVE_BENEATH
-                | ResolveFlag::RESOLVE_NO_XDEV
-                | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-        );
+        let how = OpenHow::new()
+            .flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC)
+            .resolve(
+                ResolveFlag::RESOLVE_BENEATH
+                    | ResolveFlag::RESOLVE_NO_XDEV
+                    | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+            );
         let file = openat2(&self.0, path, how)?;
         // One write call: the kernel takes the value as a whole.
-        std::fs::File::from(file).write_all(value.as_bytes()).map_err(|e| fd::errno(&e))
+        std::fs::File::from(file)
+            .write_all(value.as_bytes())
+            .map_err(|e| fd::errno(&e))
     }
 
     /// Writes an attribute that takes effect at the next execve.
@@ -55,31 +63,29 @@ impl Procfs {
 }
 
 /// Sets kernel parameters, which the plan has limited to the container's own namespaces.
-pub(super) fn apply_sysctls(
-    procfs: Option<&Procfs>,
-    sysctls: &[Sysctl],
-) -> Result<(), SetupError> {
+pub(super) fn apply_sysctls(procfs: Option<&Procfs>, sysctls: &[Sysctl]) -> Result<(), SetupError> {
     let Some(procfs) = procfs else { return Ok(()) };
     for Sysctl { path, value } in sysctls {
         procfs
             .write(&format!("sys/{path}"), value)
-            .at(Step::Sysctl, || format!("write {value:?} to sysctl {path:?}"))
+            .at(Step::Sysctl, || {
+                format!("write {value:?} to sysctl {path:?}")
+            })
             .blame(Blame::Caller)?;
     }
     Ok(())
 }
 
 /// Arranges for the AppArmor profile or SELinux label to be taken at execve.
-pub(super) fn label_on_exec(
-    procfs: Option<&Procfs>,
-    process: &Process,
-) -> Result<(), SetupError> {
+pub(super) fn label_on_exec(procfs: Option<&Procfs>, process: &Process) -> Result<(), SetupError> {
     let Some(procfs) = procfs else { return Ok(()) };
     if let Some(profile) = &process.apparmor_profile {
         let files = ["thread-self/attr/apparmor/exec", "thread-self/attr/exec"];
         procfs
             .write_label(&files, &format!("exec {profile}"))
-            .at(Step::LsmLabel, || format!("set apparmor profile {profile:?}"))
+            .at(Step::LsmLabel, || {
+                format!("set apparmor profile {profile:?}")
+            })
             .map_err(|e| because(e.step, Blame::Caller, e.action, &e.cause))?;
     }
     if let Some(label) = &process.selinux_label {

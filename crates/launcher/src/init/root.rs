@@ -2,9 +2,9 @@
 
 use crate::failure::{At, Blamed};
 use hull_abi::{Blame, Plan, Propagation, Root, SetupError, Step};
+use hull_sys::Errno;
 use hull_sys::fs::InRoot;
 use hull_sys::mount::{MountAttr, clone_tree_at, move_mount, set_attr};
-use hull_sys::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
@@ -29,9 +29,12 @@ pub(super) fn prepare(root: &Root) -> Result<InRoot, SetupError> {
     let action = || format!("prepare root {:?}", root.path);
     // Slave, not private: mounts that the host makes later still come in where a volume asks for it.
     mount(NONE, "/", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)
-        .at(Step::RootfsPrepare, || "make / a recursive slave".to_owned())?;
-    let original =
-        InRoot::open(Path::new(&root.path)).at(Step::RootfsPrepare, action).blame(Blame::Caller)?;
+        .at(Step::RootfsPrepare, || {
+            "make / a recursive slave".to_owned()
+        })?;
+    let original = InRoot::open(Path::new(&root.path))
+        .at(Step::RootfsPrepare, action)
+        .blame(Blame::Caller)?;
     // pivot_root demands a mount point; the copy also keeps the flags of the original.
     let copy = clone_tree_at(&original, true).at(Step::RootfsPrepare, action)?;
     move_mount(&copy, &original).at(Step::RootfsPrepare, action)?;
@@ -50,14 +53,21 @@ pub(super) fn pivot(root: InRoot, plan: &Plan) -> Result<(), SetupError> {
     } else {
         root
     };
-    let changed = if plan.root.pivot { pivot_into(&root) } else { move_into(&root, plan) };
-    changed.and_then(|()| chdir("/")).at(Step::PivotRoot, action)?;
+    let changed = if plan.root.pivot {
+        pivot_into(&root)
+    } else {
+        move_into(&root, plan)
+    };
+    changed
+        .and_then(|()| chdir("/"))
+        .at(Step::PivotRoot, action)?;
     drop(root);
     if let Some(propagation) = plan.root.propagation {
         // Before the pivot a shared root would have been refused.
         let flags = propagation_flag(propagation) | MsFlags::MS_REC;
-        mount(NONE, "/", NONE, flags, NONE)
-            .at(Step::PivotRoot, || format!("make / {propagation:?}").to_lowercase())?;
+        mount(NONE, "/", NONE, flags, NONE).at(Step::PivotRoot, || {
+            format!("make / {propagation:?}").to_lowercase()
+        })?;
     }
     Ok(())
 }
@@ -78,12 +88,14 @@ fn pivot_into(root: &InRoot) -> Result<(), Errno> {
 /// For hosts whose root is an initramfs, which cannot be pivoted. First every other view of proc and
 /// sysfs goes away: what is left behind the moved root must offer nothing unmasked.
 fn move_into(root: &InRoot, plan: &Plan) -> Result<(), Errno> {
-    let info = std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(|e| hull_sys::fd::errno(&e))?;
+    let info =
+        std::fs::read_to_string("/proc/self/mountinfo").map_err(|e| hull_sys::fd::errno(&e))?;
     for line in info.lines() {
         let (Some(point), Some(fstype)) = (
             line.split(' ').nth(4),
-            line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next()),
+            line.split(" - ")
+                .nth(1)
+                .and_then(|rest| rest.split(' ').next()),
         ) else {
             continue;
         };
@@ -91,7 +103,13 @@ fn move_into(root: &InRoot, plan: &Plan) -> Result<(), Errno> {
             match umount2(point, MntFlags::MNT_DETACH) {
                 Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
                 Err(Errno::EPERM) => {
-                    mount(Some("tmpfs"), point, Some("tmpfs"), MsFlags::MS_RDONLY, NONE)?;
+                    mount(
+                        Some("tmpfs"),
+                        point,
+                        Some("tmpfs"),
+                        MsFlags::MS_RDONLY,
+                        NONE,
+                    )?;
                 }
                 Err(e) => return Err(e),
             }
@@ -109,6 +127,9 @@ pub(super) fn make_read_only(root: &Root) -> Result<(), SetupError> {
     }
     let action = || "make / read-only".to_owned();
     let top = InRoot::open(Path::new("/")).at(Step::ReadonlyMounts, action)?;
-    let attr = MountAttr { set: nix::libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+    let attr = MountAttr {
+        set: nix::libc::MOUNT_ATTR_RDONLY,
+        ..MountAttr::default()
+    };
     set_attr(top.as_fd(), attr, false).at(Step::ReadonlyMounts, action)
 }

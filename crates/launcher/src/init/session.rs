@@ -18,14 +18,18 @@ pub(super) fn set_oom_score(score: Option<i32>) -> Result<(), SetupError> {
     let Some(score) = score else { return Ok(()) };
     std::fs::write("/proc/self/oom_score_adj", score.to_string())
         .map_err(|e| fd::errno(&e))
-        .at(Step::OomScore, || format!("write {score} to /proc/self/oom_score_adj"))
+        .at(Step::OomScore, || {
+            format!("write {score} to /proc/self/oom_score_adj")
+        })
 }
 
 /// Joins the container's session keyring, so that it does not share the one of whoever started us.
 pub(super) fn join_keyring(name: Option<&str>) -> Result<(), SetupError> {
     let Some(name) = name else { return Ok(()) };
     let action = || format!("join session keyring {name:?}");
-    let c_name = CString::new(name).map_err(|_| Errno::EINVAL).at(Step::Keyring, action)?;
+    let c_name = CString::new(name)
+        .map_err(|_| Errno::EINVAL)
+        .at(Step::Keyring, action)?;
     match process::join_session_keyring(&c_name) {
         Ok(()) | Err(Errno::ENOSYS) => Ok(()),
         Err(Errno::EDQUOT) => Err(because(
