@@ -131,9 +131,9 @@ impl Sink {
 pub(super) async fn open_fifo(handle: OwnedFd, name: &str) -> Option<Fifo> {
     let deadline = Instant::now() + OPEN_DEADLINE;
     let mut pause = Duration::from_millis(1);
-    loop {
+    let first = loop {
         match reopen(&handle, OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
-            Ok(_) => break,
+            Ok(fd) => break fd,
             Err(Errno::ENXIO) if Instant::now() < deadline => {
                 sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_millis(50));
@@ -143,7 +143,10 @@ pub(super) async fn open_fifo(handle: OwnedFd, name: &str) -> Option<Fifo> {
                 return None;
             }
         }
-    }
+    };
+    // The first writer stays until there is the second: a reader that finds none takes it for the
+    // end of the stream.
     let fd = reopen(&handle, OFlag::O_RDWR | OFlag::O_NONBLOCK).ok()?;
+    drop(first);
     watch(fd, Interest::WRITABLE).ok().map(Fifo)
 }
