@@ -41,8 +41,8 @@ images: ## build the test images into target/images
 clients: ## build containerd 2.x and runc from their Go modules into target/clients
 	@.ci/clients.sh target/clients
 
-demo: build images ## run containers through a private containerd and show what happens
-	$(CARGO) run --release --locked -p hull-e2e --bin hull-demo
+demo: deps build images ## run containers through a private containerd and show what happens (root)
+	$(CARGO) run --quiet --locked -p hull-e2e --bin hull-demo
 
 test: deps build images ## run every test (root)
 ifneq ($(CLIENTS),no)

@@ -296,7 +296,7 @@ impl<'lab> Container<'lab> {
     /// Waits until the daemon is gone: after Shutdown, or after a kill.
     pub fn wait_for_daemon(&self) {
         look_until(SHUTDOWN_LIMIT, || {
-            (!procfs::exists(self.shim_pid)).then_some(())
+            procfs::has_ended(self.shim_pid).then_some(())
         })
         .unwrap_or_else(|| panic!("daemon {} is still there", self.shim_pid));
     }

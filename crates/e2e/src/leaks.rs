@@ -50,7 +50,7 @@ fn look(search: &Search) -> Vec<String> {
         }
     }
     for pid in &search.gone {
-        if procfs::exists(*pid) {
+        if !procfs::has_ended(*pid) {
             left.push(format!(
                 "process: pid {pid}: {}",
                 procfs::command_line(*pid)

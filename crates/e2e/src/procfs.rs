@@ -54,6 +54,14 @@ pub fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
+/// Whether a process has ended as far as we are concerned: it is gone, or it waits for pid 1 to
+/// take its status, which pid 1 does when it pleases.
+pub fn has_ended(pid: u32) -> bool {
+    !exists(pid)
+        || (parent(pid) == Some(1)
+            && field(pid, "State").is_none_or(|state| state.starts_with('Z')))
+}
+
 /// Its command line with blanks, or the name of one that has none: a zombie.
 pub fn command_line(pid: u32) -> String {
     let line = text(Path::new(&format!("/proc/{pid}/cmdline"))).replace('\0', " ");

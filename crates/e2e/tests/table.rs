@@ -34,7 +34,7 @@ const fn wrong(text: &'static str) -> Expected {
     Refused(Code::UNKNOWN, text)
 }
 
-/// No CRIU: said by every state in which there is a container.
+/// No CRIU: said where the state would allow a checkpoint.
 const NO_CRIU: Expected = Refused(Code::UNIMPLEMENTED, "checkpoint");
 
 /// Defines one test per cell: `table!(CHECK: ROW: STATE = EXPECTED, …; …)`.
@@ -70,11 +70,12 @@ mod init {
             stopped = wrong("cannot exec in a stopped state"), deleted = MISSING;
         pids: none = MISSING, created = Success, running = Success, paused = Success,
             stopped = Success, deleted = MISSING;
-        pause: none = MISSING, created = wrong("cannot pause task in created state"),
+        // Created: the runc shim says "cannot pause task in created state", and so for resume.
+        pause: none = MISSING, created = wrong("cannot pause a created container"),
             running = Success, paused = wrong("cannot pause a paused container"),
             stopped = wrong("cannot pause a stopped container"), deleted = MISSING;
-        resume: none = MISSING, created = wrong("cannot resume task in created state"),
-            running = wrong("cannot resume a running process"), paused = Success,
+        resume: none = MISSING, created = wrong("cannot resume a created container"),
+            running = wrong("cannot resume a running"), paused = Success,
             stopped = wrong("cannot resume a stopped container"), deleted = MISSING;
         kill: none = MISSING, created = Success, running = Success, paused = Success,
             stopped = FINISHED, deleted = MISSING;
@@ -85,9 +86,10 @@ mod init {
             stopped = Success, deleted = MISSING;
         close_io: none = MISSING, created = Success, running = Success, paused = Success,
             stopped = Success, deleted = MISSING;
-        // The runc shim calls CRIU, and speaks of the state where it cannot.
-        checkpoint: none = MISSING, created = NO_CRIU, running = NO_CRIU, paused = NO_CRIU,
-            stopped = NO_CRIU, deleted = MISSING;
+        // Where the state would allow it, the runc shim calls CRIU. It says "a task in created state".
+        checkpoint: none = MISSING, created = wrong("cannot checkpoint a created container"),
+            running = NO_CRIU, paused = NO_CRIU,
+            stopped = wrong("cannot checkpoint a stopped container"), deleted = MISSING;
         update: none = MISSING, created = Success, running = Success, paused = Success,
             stopped = wrong("cannot update a stopped container"), deleted = MISSING;
         wait: none = MISSING, created = Waits, running = Waits, paused = Waits,
