@@ -75,7 +75,10 @@ impl Container {
         columns: u16,
         rows: u16,
     ) -> Result<(), Error> {
-        permits(self.status_of(exec)?, Op::Resize)?;
+        if exec.is_some() {
+            // Of init the runc shim takes a change of size in every state, also of one that ended.
+            permits(self.status_of(exec)?, Op::Resize)?;
+        }
         match &self.process(exec)?.stdio {
             Some(stdio) => stdio.resize(columns, rows),
             None => Ok(()),

@@ -20,7 +20,7 @@ pub use cgroup::{
 };
 pub use ids::{ContainerId, ExecId, InvalidId};
 pub use job::{CgroupSetup, Hook, HostJob, HostMount};
-pub use mount::{CgroupMount, Mount, MountFlags, MountSource, Propagation};
+pub use mount::{Mount, MountFlags, MountSource, Propagation};
 pub use plan::{
     CapabilitySets, ConsoleSize, Device, ExecPlan, Hooks, NamespaceKind, NamespacePlan, Plan,
     Process, Rlimit, Root, Seccomp, SockFilter, Sysctl, User,

@@ -89,16 +89,9 @@ pub enum MountSource {
         /// Options that the file system itself understands: `key=value`, or a bare `key`.
         data: Vec<(String, Option<String>)>,
     },
-    /// The container's view of its own cgroup, whatever the host's hierarchy is.
-    Cgroup(CgroupMount),
-}
-
-/// How a `cgroup` mount is made (linux-contract R6e: on v1 a tmpfs with one mount per hierarchy).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CgroupMount {
-    /// Whether the container has its own cgroup namespace, so that a real mount shows only its own
-    /// subtree; without one the container's subtree is bound read-only.
-    pub own_namespace: bool,
+    /// The container's own cgroup in whatever hierarchies the host has: on v1 a tmpfs with one mount
+    /// for each.
+    Cgroup,
 }
 
 /// One mount of the container, in the order in which it is made.

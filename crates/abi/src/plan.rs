@@ -234,8 +234,6 @@ pub struct ExecPlan {
     pub process: Process,
     /// The kinds of namespace to join through the init process's pidfd.
     pub namespaces: Vec<NamespaceKind>,
-    /// The cgroup v1 directories that the process must join by itself.
-    pub v1_cgroups: Vec<String>,
 }
 
 impl Plan {

@@ -103,6 +103,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Plan> {
 
 fn run(plan: &Plan) -> Result<()> {
     let (peers, missing) = peer::discover();
+    if peers.first().is_none_or(|peer| peer.key != "hull") {
+        return Err(missing.join("; ").into());
+    }
     let plan = Plan {
         peers,
         percent: plan.percent,

@@ -220,6 +220,15 @@ impl<'lab> Container<'lab> {
         }
     }
 
+    /// What the init writes to stdout up to and including `mark`, or fails the test.
+    pub fn read_until(&mut self, mark: &str) -> String {
+        let out = self.stdio.out.as_mut().unwrap();
+        let bytes = out
+            .read_until(mark.as_bytes(), LIMIT)
+            .unwrap_or_else(|error| panic!("waiting for {mark:?}: {error}\n{}", self.bundle.log()));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The exit status of the init, once it has one.
     pub fn wait(&self) -> u32 {
         self.wait_exec("")

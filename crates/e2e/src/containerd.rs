@@ -64,6 +64,11 @@ impl Containerd {
         })
     }
 
+    /// One for a single test, of the distribution.
+    pub fn start_own() -> Arc<Self> {
+        Arc::new(Self::start(Release::Distribution))
+    }
+
     /// Starts one and imports the image.
     pub fn start(release: Release) -> Self {
         janitor::employ();
@@ -180,10 +185,12 @@ impl Containerd {
 
     /// Starts `ctr events` and waits until an event has come through.
     fn follow_events(&self) -> Child {
-        let mut follower = self.ctr_command();
-        let mut follower = follower
+        let mut follower = self
+            .ctr_command()
             .arg("events")
             .stdout(Stdio::piped())
+            // It complains when containerd goes before it does.
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let lines = BufReader::new(follower.stdout.take().unwrap()).lines();

@@ -254,7 +254,8 @@ impl EventLog {
 /// Receives a shim's events in containerd's place.
 pub struct EventSink {
     log: EventLog,
-    server: Server,
+    /// Under a lock only to let threads share the sink: a server is not `Sync`.
+    server: Mutex<Server>,
 }
 
 impl std::fmt::Debug for EventSink {
@@ -293,7 +294,10 @@ impl EventSink {
             ttrpc::Result::Ok(server)
         })
         .unwrap_or_else(|error| panic!("event server on {address}: {error}"));
-        Self { log, server }
+        Self {
+            log,
+            server: Mutex::new(server),
+        }
     }
 
     /// What came so far.
@@ -305,6 +309,10 @@ impl EventSink {
 impl Drop for EventSink {
     fn drop(&mut self) {
         // A server that is already down is as good.
-        drop(block(self.server.shutdown()));
+        let server = self
+            .server
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(block(server.shutdown()));
     }
 }

@@ -21,6 +21,7 @@
     reason = "test code: a panic is how a test fails, and stderr is where it explains itself"
 )]
 
+pub mod bench;
 pub mod cgroup;
 pub mod containerd;
 pub mod ctr;

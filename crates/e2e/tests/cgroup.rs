@@ -150,12 +150,7 @@ fn paused_process_does_not_run_and_resumed_one_does() {
     let spec = Spec::new(["sh", "-c", "while :; do echo x; sleep 0.05; done"]);
     let mut c = lab.container(&spec);
     let pid = c.run();
-    c.stdio
-        .out
-        .as_mut()
-        .unwrap()
-        .read_until(b"x\n", LIMIT)
-        .unwrap();
+    c.read_until("x\n");
     block(c.task.pause(&c.id)).unwrap();
     assert_eq!(c.status(), Status::PAUSED);
     // Frozen: not on a CPU any more, so its times stand still.
@@ -171,12 +166,7 @@ fn paused_process_does_not_run_and_resumed_one_does() {
     assert_eq!(context_switches(pid), before);
     block(c.task.resume(&c.id)).unwrap();
     assert_eq!(c.status(), Status::RUNNING);
-    c.stdio
-        .out
-        .as_mut()
-        .unwrap()
-        .read_until(b"x\n", LIMIT)
-        .unwrap();
+    c.read_until("x\n");
 }
 
 fn context_switches(pid: u32) -> Option<String> {
@@ -213,12 +203,7 @@ fn kill_all_ends_every_process_without_a_pid_namespace() {
     let spec = Spec::new(["sh", "-c", "sleep 601 & sleep 602 & echo ready; wait"]);
     let mut c = lab.container(&spec.without_namespace("pid"));
     c.run();
-    c.stdio
-        .out
-        .as_mut()
-        .unwrap()
-        .read_until(b"ready", LIMIT)
-        .unwrap();
+    c.read_until("ready");
     let pids: Vec<u32> = eventually("three processes", || {
         let processes = block(c.task.pids(&c.id)).unwrap().processes;
         (processes.len() == 3).then(|| processes.iter().map(|process| process.pid).collect())
@@ -236,12 +221,7 @@ fn children_die_with_an_init_in_the_hosts_pid_namespace() {
     let spec = Spec::new(["sh", "-c", "sleep 603 & echo ready; wait"]);
     let mut c = lab.container(&spec.without_namespace("pid"));
     c.run();
-    c.stdio
-        .out
-        .as_mut()
-        .unwrap()
-        .read_until(b"ready", LIMIT)
-        .unwrap();
+    c.read_until("ready");
     let pids: Vec<u32> = eventually("two processes", || {
         let processes = block(c.task.pids(&c.id)).unwrap().processes;
         (processes.len() == 2).then(|| processes.iter().map(|process| process.pid).collect())
@@ -338,34 +318,33 @@ fn two_containers_share_a_parent_and_only_their_own_groups_go() {
 
 #[test]
 fn nested_groups_of_a_container_are_removed_too() {
-    let lab = Lab::new();
-    let spec = Spec::new([
-        "sh",
-        "-c",
-        "mkdir /sys/fs/cgroup/memory/inner && echo made && sleep 600",
-    ])
-    .mount(
-        "cgroup",
-        Path::new("cgroup"),
-        "/sys/fs/cgroup",
-        &["rw", "nosuid", "nodev"],
-    );
     if cgroup::is_unified("memory") {
         eprintln!("the v1 paths of this test do not exist here: nothing is proved");
         return;
     }
-    let mut c = lab.container(&spec);
+    let lab = Lab::new();
+    let mut c = lab.container(&making_a_group().namespace("cgroup", None));
     c.run();
-    c.stdio
-        .out
-        .as_mut()
-        .unwrap()
-        .read_until(b"made", LIMIT)
-        .unwrap();
+    c.read_until("made");
     c.kill_and_wait();
     c.delete().unwrap();
-    assert_eq!(
-        cgroup::directories_naming(&c.cgroup()),
-        Vec::<std::path::PathBuf>::new()
-    );
+    let left = cgroup::directories_naming(&c.cgroup());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Without a namespace of its own the writable mount would be the host's: CVE-2023-25809. runc
+/// minds that only where it runs without root.
+#[test]
+fn cgroup_mount_without_a_namespace_is_read_only() {
+    let lab = Lab::new();
+    let mut c = lab.container(&making_a_group());
+    c.run();
+    c.read_until("Read-only file system");
+}
+
+fn making_a_group() -> Spec {
+    let dir = "/sys/fs/cgroup";
+    let script = format!("mkdir {dir}/memory/inner 2>&1 && echo made && sleep 600");
+    let options = ["rw", "nosuid", "nodev"];
+    Spec::new(["sh", "-c", &script]).mount("cgroup", Path::new("cgroup"), dir, &options)
 }

@@ -160,20 +160,17 @@ fn vanished_reader_blocks_the_process_and_does_not_kill_it() {
     let lab = Lab::new();
     let mut c = lab.container(&script("seq 1 200000; echo finished >&2"));
     c.run();
-    let first = c
-        .stdio
-        .out
-        .as_mut()
-        .unwrap()
-        .read_until(b"1000\n", LIMIT)
-        .unwrap();
-    assert!(first.starts_with(b"1\n2\n"));
+    let first = c.read_until("1000\n");
+    assert!(first.starts_with("1\n2\n"));
     let seen = c.stdio.out.as_mut().unwrap().read_available();
     c.stdio.out = None;
     // A new client reads on where the old one stopped, without a gap.
     let mut reader = FifoReader::open(c.stdio.stdout_path()).unwrap();
     let rest = reader.read_to_end(LIMIT).unwrap();
-    assert_eq!(first_gap(&[first, seen, rest].concat(), 200_000), None);
+    assert_eq!(
+        first_gap(&[first.into_bytes(), seen, rest].concat(), 200_000),
+        None
+    );
     assert_eq!(c.wait(), 0);
 }
 
@@ -294,12 +291,7 @@ fn one_terminal_master_while_running_and_none_after() {
     let lab = Lab::new();
     let mut c = lab.container(&script("echo ready; read line").terminal());
     c.run();
-    c.stdio
-        .out
-        .as_mut()
-        .unwrap()
-        .read_until(b"ready", LIMIT)
-        .unwrap();
+    c.read_until("ready");
     let masters = || {
         let targets = procfs::descriptors(c.shim_pid());
         targets

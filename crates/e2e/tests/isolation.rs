@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use hull_e2e::{Case, LIMIT, Lab, Ran, Spec, Streams, procfs, target};
+use hull_e2e::{Case, Lab, Ran, Spec, Streams, procfs, target};
 
 fn script(text: &str) -> Spec {
     Spec::new(["sh", "-c", text])
@@ -333,12 +333,7 @@ fn init_has_three_descriptors() {
     let lab = Lab::new();
     let mut c = lab.container_with(&script("echo ready; sleep 600"), Streams::ALL);
     let pid = c.run();
-    c.stdio
-        .out
-        .as_mut()
-        .unwrap()
-        .read_until(b"ready", LIMIT)
-        .unwrap();
+    c.read_until("ready");
     let mut open: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

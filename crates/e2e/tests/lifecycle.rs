@@ -111,12 +111,7 @@ fn init_with_a_handler_gets_its_signal() {
         "trap 'exit 42' TERM; echo ready; while :; do sleep 0.1; done",
     ));
     c.run();
-    c.stdio
-        .out
-        .as_mut()
-        .unwrap()
-        .read_until(b"ready\n", hull_e2e::LIMIT)
-        .unwrap();
+    c.read_until("ready\n");
     c.kill(TERM).unwrap();
     assert_eq!(c.wait(), 42);
 }

@@ -24,7 +24,7 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         .as_ref()
         .ok_or_else(|| Invalid::missing("process"))?;
     let namespaces = namespaces::lower(linux)?;
-    let mounts = mounts::lower(&spec, inputs.bundle, &namespaces, &mut warnings)?;
+    let mounts = mounts::lower(&spec, inputs.bundle, &mut warnings)?;
     let dev_is_bound = devices::dev_is_bound(&mounts);
     check_mount_label(linux)?;
     let context = Context {
@@ -83,7 +83,6 @@ pub fn lower_exec(
             .iter()
             .map(|namespace| namespace.kind)
             .collect(),
-        v1_cgroups: Vec::new(),
     })
 }
 

@@ -2,19 +2,15 @@
 
 use crate::mount_options::{self, MountOptions};
 use crate::{Invalid, paths};
-use hull_abi::{CgroupMount, Mount, MountSource, NamespaceKind, NamespacePlan};
+use hull_abi::{Mount, MountSource};
 use oci_spec::runtime as oci;
 
 /// The mounts in the order of the config.
 pub(crate) fn lower(
     spec: &oci::Spec,
     bundle: &str,
-    namespaces: &[NamespacePlan],
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Mount>, Invalid> {
-    let own_cgroup_view = namespaces
-        .iter()
-        .any(|one| one.kind == NamespaceKind::Cgroup);
     let mut lowered = Vec::new();
     for (i, mount) in spec.mounts().iter().flatten().enumerate() {
         let field = format!("mounts[{i}]");
@@ -37,9 +33,7 @@ pub(crate) fn lower(
             tmpcopyup: options.tmpcopyup && is_tmpfs(mount, &options),
             source: match kind(mount, &options) {
                 Kind::Bind => bind(mount, &options, bundle, &field)?,
-                Kind::Cgroup => MountSource::Cgroup(CgroupMount {
-                    own_namespace: own_cgroup_view,
-                }),
+                Kind::Cgroup => MountSource::Cgroup,
                 Kind::Filesystem(fstype) => filesystem(fstype, mount, options),
                 Kind::Missing => return Err(Invalid::missing(field + ".type")),
             },

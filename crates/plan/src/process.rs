@@ -34,7 +34,9 @@ pub(crate) fn lower(
     warnings: &mut Vec<String>,
 ) -> Result<Process, Invalid> {
     let init = context.init;
-    check_terminal(process, context.terminal)?;
+    if init.is_none() {
+        check_terminal(process, context.terminal)?;
+    }
     Ok(Process {
         args: args(process)?,
         env: env(process)?,
@@ -53,7 +55,7 @@ pub(crate) fn lower(
 }
 
 /// runc refuses both mismatches too: a program that expects a terminal would get pipes, or the
-/// other way round.
+/// other way round. For an exec the request alone decides, as in the runc shim.
 fn check_terminal(process: &oci::Process, requested: bool) -> Result<(), Invalid> {
     let configured = process.terminal().unwrap_or(false);
     if configured == requested {

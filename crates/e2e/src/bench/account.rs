@@ -45,7 +45,9 @@ impl Account {
         let read = |file: &str| fs::read_to_string(self.dir.join(file)).unwrap_or_default();
         if self.unified {
             let stat = read("cpu.stat");
-            let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec "));
+            let usage = stat
+                .lines()
+                .find_map(|line| line.strip_prefix("usage_usec "));
             Duration::from_micros(usage.and_then(|text| text.parse().ok()).unwrap_or(0))
         } else {
             Duration::from_nanos(read("cpuacct.usage").trim().parse().unwrap_or(0))
@@ -55,7 +57,11 @@ impl Account {
     /// Calls `spawn` with this thread in the group: what it spawns is born there.
     pub(super) fn inside<T>(&self, spawn: impl FnOnce() -> T) -> Result<T> {
         // v1 moves one thread, v2 only whole processes.
-        let file = if self.unified { "cgroup.procs" } else { "tasks" };
+        let file = if self.unified {
+            "cgroup.procs"
+        } else {
+            "tasks"
+        };
         let home = cgroup::of_process(std::process::id(), controller());
         let home = self.root.join(home.trim_start_matches('/'));
         fs::write(self.dir.join(file), "0")?;
@@ -71,9 +77,8 @@ impl Account {
 }
 
 fn controller() -> &'static str {
-    let counts = |hierarchy: &cgroup::Hierarchy| {
-        hierarchy.controllers.iter().any(|name| name == "cpuacct")
-    };
+    let counts =
+        |hierarchy: &cgroup::Hierarchy| hierarchy.controllers.iter().any(|name| name == "cpuacct");
     if cgroup::hierarchies().iter().any(counts) {
         "cpuacct"
     } else {

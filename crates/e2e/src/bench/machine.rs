@@ -14,7 +14,13 @@ pub(super) fn describe(peers: &[Peer]) -> Vec<String> {
     let memory = read("/proc/meminfo");
     let memory: u64 = memory
         .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
         .unwrap_or(0);
     let release = read("/etc/os-release");
     let release = release

@@ -86,7 +86,8 @@ pub(super) fn discover() -> (Vec<Peer>, Vec<String>) {
     let (mut peers, mut missing) = (Vec::new(), Vec::new());
     for mut peer in wanted {
         let files = [Some(&peer.shim), peer.runc.as_ref()];
-        match files.into_iter().flatten().find(|path| !path.exists()) {
+        let absent = files.into_iter().flatten().find(|path| !path.exists());
+        match absent.cloned() {
             Some(path) => missing.push(format!("{}: {} is missing", peer.name, path.display())),
             None => {
                 if let Some(versions) = versions(&peer) {

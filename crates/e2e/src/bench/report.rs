@@ -61,7 +61,7 @@ impl Table {
         }
         if let Some((ours, others)) = self.lines.split_first() {
             for (name, figures) in others {
-                let cells: Vec<String> = ratios(&ours.1, figures).map(|r| format!("{r:.2}")).collect();
+                let cells: Vec<String> = ratios(&ours.1, figures).map(ratio).collect();
                 let cells = cells.join(" | ");
                 let _infallible = writeln!(text, "| {} ÷ {name} | {cells} |", ours.0);
             }
@@ -91,11 +91,20 @@ fn ratios<'all>(ours: &'all [Figure], theirs: &'all [Figure]) -> impl Iterator<I
         .map(|(ours, theirs)| ours.median / theirs.median)
 }
 
+/// A ratio, or nothing where the other figure is as good as zero.
+fn ratio(value: f64) -> String {
+    if value.is_finite() && value < 1000.0 {
+        format!("{value:.2}")
+    } else {
+        "–".to_owned()
+    }
+}
+
 fn cell(figure: &Figure) -> String {
     let median = number(figure.median);
-    figure
-        .p99
-        .map_or(median.clone(), |p99| format!("{median} (p99 {})", number(p99)))
+    figure.p99.map_or(median.clone(), |p99| {
+        format!("{median} (p99 {})", number(p99))
+    })
 }
 
 /// Three digits that count.

@@ -16,10 +16,6 @@ impl Series {
         self.push(milliseconds(time));
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The lower of the middle ones, so that it is a value that was measured; NaN of nothing.
     pub(super) fn median(&self) -> f64 {
         self.at_rank(50)

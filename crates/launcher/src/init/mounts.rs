@@ -47,7 +47,7 @@ pub(super) fn make(
                 source,
                 data,
             } => filesystem(root, mount, fstype, source, data)?,
-            MountSource::Cgroup(_) => cgroups(root, mount, cgroup)?,
+            MountSource::Cgroup => cgroups(root, mount, cgroup)?,
         };
         if let Some(fd) = done {
             late.push(Late {
@@ -77,7 +77,7 @@ fn describe(mount: &Mount) -> String {
         MountSource::Bind { source, .. } | MountSource::Filesystem { source, .. } => {
             source.as_str()
         }
-        MountSource::Cgroup(_) => "cgroup",
+        MountSource::Cgroup => "cgroup",
     };
     format!("mount {what:?} on {:?}", mount.destination)
 }
@@ -258,15 +258,7 @@ fn cgroups(
         .create_dir_all(&mount.destination, 0o755)
         .at(Step::Mounts, action)
         .blame(Blame::Image)?;
-    let MountSource::Cgroup(wanted) = &mount.source else {
-        return Ok(None);
-    };
-    // Without a cgroup namespace a writable one would be the host's (CVE-2023-25809).
-    let set = if wanted.own_namespace {
-        mount.set
-    } else {
-        mount.set.with(MountFlags::RDONLY)
-    };
+    let set = mount.set;
     if let (Some(unified), true) = (&cgroup.unified, cgroup.v1.is_empty()) {
         let tree = clone_tree(unified, true).at(Step::Mounts, action)?;
         apply_attributes(&tree, mount, set, mount.clear)?;

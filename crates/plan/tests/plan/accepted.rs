@@ -1,9 +1,7 @@
 //! Single decisions that the golden files do not show.
 
 use crate::{host, lower_on, lower_value, smallest, with};
-use hull_abi::{
-    CgroupMount, ContainerId, DeviceKind, MountFlags, MountSource, NamespaceKind, Propagation,
-};
+use hull_abi::{ContainerId, DeviceKind, MountFlags, MountSource, Propagation};
 use hull_plan::{Host, Inputs, lower};
 use serde_json::{Value, json};
 
@@ -131,25 +129,11 @@ fn mount_attributes_come_from_the_options_only() {
 }
 
 #[test]
-fn a_cgroup_mount_knows_whether_there_is_a_namespace() {
-    for own_namespace in [false, true] {
-        let mut config = with(&[(
-            "/mounts",
-            json!([{ "destination": "/c", "type": "cgroup2" }]),
-        )]);
-        if own_namespace {
-            crate::set(
-                &mut config,
-                "/linux/namespaces/-",
-                json!({ "type": "cgroup" }),
-            );
-        }
-        let plan = lower_value(&config).unwrap();
-        assert_eq!(
-            plan.mounts[0].source,
-            MountSource::Cgroup(CgroupMount { own_namespace })
-        );
-        assert_eq!(plan.has_namespace(NamespaceKind::Cgroup), own_namespace);
+fn both_types_of_cgroup_mounts_are_the_own_cgroup() {
+    for name in ["cgroup", "cgroup2"] {
+        let mounts = json!([{ "destination": "/c", "type": name }]);
+        let plan = lower_value(&with(&[("/mounts", mounts)])).unwrap();
+        assert_eq!(plan.mounts[0].source, MountSource::Cgroup);
     }
 }
 

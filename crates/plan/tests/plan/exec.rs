@@ -43,7 +43,6 @@ fn exec(process: &Value) -> Result<hull_abi::ExecPlan, hull_plan::Invalid> {
 fn what_an_exec_leaves_open_is_as_in_init() {
     let plan = exec(&json!({ "args": ["ls"], "cwd": "/tmp" })).unwrap();
     assert_eq!(plan.namespaces, [NamespaceKind::Mount, NamespaceKind::Pid]);
-    assert_eq!(plan.v1_cgroups, Vec::<String>::new());
     assert_eq!(plan.process.seccomp.unwrap().flags, 7);
     assert_eq!(plan.process.apparmor_profile.as_deref(), Some("profile"));
     assert_eq!(plan.process.oom_score_adj, Some(500));

@@ -1,0 +1,136 @@
+//! What shims cost in memory while their container does nothing.
+
+use std::fs;
+use std::time::Duration;
+
+use super::bed::Bed;
+use super::cell::runtime;
+use super::report::{Figure, Table};
+use super::task::{Pod, progress};
+use super::{Plan, Result};
+use crate::procfs;
+
+/// Lone containers in the second table.
+const MANY: u32 = 20;
+/// After this time without a request a shim is idle.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// Both tables.
+pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
+    let (mut one, mut many) = (Vec::new(), Vec::new());
+    for (number, peer) in plan.peers.iter().enumerate() {
+        progress("memory", number, plan.peers.len());
+        let bed = Bed::make()?;
+        let client = runtime()?;
+        let mut pods = vec![];
+        settle();
+        let before = available();
+        let mut single = Usage::default();
+        while pods.len() < usize::try_from(MANY)? {
+            pods.push(Pod::start(&bed, peer, &client)?);
+            if pods.len() == 1 {
+                settle();
+                single = Usage::of_all(&pods);
+            }
+        }
+        settle();
+        let all = Usage::of_all(&pods);
+        let fall = before - available();
+        let count = f64::from(MANY);
+        one.push((peer.name.clone(), single.figures().to_vec()));
+        many.push((
+            peer.name.clone(),
+            vec![(all.pss / count).into(), (fall / count).into()],
+        ));
+        for pod in pods {
+            pod.end(&client)?;
+        }
+    }
+    Ok(vec![
+        Table {
+            row: "memory",
+            title: "Memory beside one idle container".to_owned(),
+            how: format!(
+                "KiB by smaps_rollup, after sync(2) and {} s without a request: all processes of \
+                 the shim, not the container's.",
+                IDLE.as_secs()
+            ),
+            columns: vec!["PSS", "RSS", "private dirty", "processes", "threads"],
+            lines: one,
+        },
+        Table {
+            row: "memory",
+            title: format!("Memory beside {MANY} lone idle containers"),
+            how: format!(
+                "KiB, divided by {MANY}. The fall of MemAvailable includes the containers, their \
+                 cgroups and mounts, and what no PSS shows; it is rough."
+            ),
+            columns: vec!["PSS of a shim", "fall of MemAvailable"],
+            lines: many,
+        },
+    ])
+}
+
+/// Writes back what a fresh binary or file left dirty, and lets shims become idle.
+fn settle() {
+    nix::unistd::sync();
+    std::thread::sleep(IDLE);
+}
+
+/// Sums over processes, in KiB.
+#[derive(Debug, Default)]
+struct Usage {
+    pss: f64,
+    rss: f64,
+    private_dirty: f64,
+    processes: f64,
+    threads: f64,
+}
+
+impl Usage {
+    fn of_all(pods: &[Pod<'_>]) -> Self {
+        let mut usage = Self::default();
+        for pod in pods {
+            let mut family = procfs::children(pod.shim);
+            family.retain(|pid| *pid != pod.init);
+            family.push(pod.shim);
+            for pid in family {
+                usage.add(pid);
+            }
+        }
+        usage
+    }
+
+    fn add(&mut self, pid: u32) {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let kib = |key: &str| number(procfs::status_field(&rollup, key).unwrap_or_default());
+        self.pss += kib("Pss");
+        self.rss += kib("Rss");
+        self.private_dirty += kib("Private_Dirty");
+        self.processes += 1.0;
+        self.threads += number(&procfs::field(pid, "Threads").unwrap_or_default());
+    }
+
+    fn figures(&self) -> [Figure; 5] {
+        [
+            self.pss,
+            self.rss,
+            self.private_dirty,
+            self.processes,
+            self.threads,
+        ]
+        .map(Figure::from)
+    }
+}
+
+/// MemAvailable in KiB.
+fn available() -> f64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    number(procfs::status_field(&text, "MemAvailable").unwrap_or_default())
+}
+
+/// The number at the beginning of `1234 kB`.
+fn number(text: &str) -> f64 {
+    let word = text.split_whitespace().next();
+    word.and_then(|word| word.parse().ok()).unwrap_or(0.0)
+}

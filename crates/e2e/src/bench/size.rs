@@ -1,0 +1,47 @@
+//! Sizes of the binaries as they are installed: stripped.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::report::Table;
+use super::{Plan, Result};
+use crate::target;
+
+const MEGABYTE: f64 = 1e6;
+
+/// The table.
+pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
+    let dir = target::private_dir(&target::unique_tag());
+    fs::create_dir_all(&dir)?;
+    let lines = plan.peers.iter().map(|peer| {
+        let shim = stripped(&peer.shim, &dir)?;
+        let runc = peer
+            .runc
+            .as_deref()
+            .map_or(Ok(0.0), |runc| stripped(runc, &dir))?;
+        let figures = vec![shim.into(), runc.into(), (shim + runc).into()];
+        Ok((peer.name.clone(), figures))
+    });
+    let lines: Result<Vec<_>> = lines.collect();
+    fs::remove_dir_all(&dir)?;
+    Ok(vec![Table {
+        row: "size",
+        title: "Binaries".to_owned(),
+        how: "MB (10^6 bytes) after strip(1), as `make install` does.".to_owned(),
+        columns: vec!["shim", "runc", "together"],
+        lines: lines?,
+    }])
+}
+
+/// The size of a stripped copy, in MB.
+fn stripped(binary: &Path, dir: &Path) -> Result<f64> {
+    let copy = dir.join("binary");
+    fs::copy(binary, &copy)?;
+    let status = Command::new("strip").arg(&copy).status()?;
+    if !status.success() {
+        return Err(format!("strip {}: {status}", binary.display()).into());
+    }
+    // Sizes of files are far below 2^52.
+    Ok(u32::try_from(fs::metadata(&copy)?.len()).map_or(f64::NAN, f64::from) / MEGABYTE)
+}
