@@ -97,7 +97,7 @@ struct Exec {
 /// The actor.
 struct Container {
     shared: Arc<Shared>,
-    plan: Plan,
+    plan: Arc<Plan>,
     place: Place,
     status: Status,
     init: Process,
@@ -131,7 +131,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, created: Created, streams: Io) -> Conta
     init.attach(Arc::clone(&child), Arc::clone(&stdio));
     let mut container = Container {
         shared,
-        plan,
+        plan: Arc::new(plan),
         place,
         status: Status::Created,
         init,

@@ -287,7 +287,7 @@ async fn until_ready(
             Ok((FromInit::Ready, _)) => return Ok(master),
             Ok((FromInit::Console, fd)) => master = fd,
             Ok((FromInit::Hooks, _)) => {
-                let state = state_json(plan, place, "creating", pid);
+                let state = plan.state.render("creating", Some(pid));
                 host_hooks(shared, place, "prestart", &plan.hooks.prestart, &state).await?;
                 host_hooks(
                     shared,
@@ -297,13 +297,12 @@ async fn until_ready(
                     &state,
                 )
                 .await?;
-                let state = (!plan.hooks.create_container.is_empty()).then_some(state);
-                if sync.send(&ToInit::Proceed { state }).await.is_err() {
+                if sync.send(&ToInit::Proceed { pid }).await.is_err() {
                     return Err(killed(Step::RuntimeHooks));
                 }
             }
             Ok((FromInit::Failed(error), _)) => return Err(error.into()),
-            Ok((FromInit::Execing | FromInit::Done, _)) | Err(_) => {
+            Ok((FromInit::Execing | FromInit::Done | FromInit::Cloned { .. }, _)) | Err(_) => {
                 return Err(killed(Step::Gate));
             }
         }
@@ -326,13 +325,11 @@ fn killed(step: Step) -> Error {
 /// Why it does not; the process has ended or will at once.
 pub(crate) async fn release_gate(
     plan: &Plan,
-    place: &Place,
     gate: &SyncSocket,
     pid: i32,
 ) -> Result<(), Error> {
     let hooks = !plan.hooks.start_container.is_empty();
-    let state = hooks.then(|| state_json(plan, place, "created", pid));
-    if gate.send(&ToInit::Start { state }).await.is_err() {
+    if gate.send(&ToInit::Start { pid }).await.is_err() {
         return Err(killed(Step::Gate));
     }
     let limit = if hooks {
@@ -355,7 +352,10 @@ async fn until_exec(sync: &SyncSocket, limit: Duration) -> Result<Option<OwnedFd
             Ok((FromInit::Execing, _)) => execing = true,
             Ok((FromInit::Console, fd)) => master = fd,
             Ok((FromInit::Failed(error), _)) => return Err(error.into()),
-            Ok((FromInit::Ready | FromInit::Hooks | FromInit::Done, _)) => {}
+            Ok((
+                FromInit::Ready | FromInit::Hooks | FromInit::Done | FromInit::Cloned { .. },
+                _,
+            )) => {}
             Err(_) if execing => return Ok(master),
             Err(_) => return Err(killed(Step::Exec)),
         }
@@ -400,21 +400,6 @@ pub(crate) async fn exec(
     }
 }
 
-/// The state that hooks get
-/// (<https://github.com/opencontainers/runtime-spec/blob/main/runtime.md#state>).
-fn state_json(plan: &Plan, place: &Place, status: &str, pid: i32) -> String {
-    let bundle = place.bundle.to_string_lossy();
-    let pid = (pid > 0).then_some(pid);
-    hull_plan::state_json(
-        &plan.oci_version,
-        &place.id,
-        status,
-        pid,
-        &bundle,
-        &plan.annotations,
-    )
-}
-
 async fn host_hooks(
     shared: &Shared,
     place: &Place,
@@ -445,13 +430,13 @@ pub(crate) async fn poststart(
     place: &Place,
     pid: i32,
 ) -> Result<(), Error> {
-    let state = state_json(plan, place, "running", pid);
+    let state = plan.state.render("running", Some(pid));
     host_hooks(shared, place, "poststart", &plan.hooks.poststart, &state).await
 }
 
 /// Runs the poststop hooks. Failures are logged: the container is gone whatever they say.
 pub(crate) async fn poststop(shared: &Shared, plan: &Plan, place: &Place) {
-    let state = state_json(plan, place, "stopped", 0);
+    let state = plan.state.render("stopped", None);
     if let Err(e) = host_hooks(shared, place, "poststop", &plan.hooks.poststop, &state).await {
         log::warn!("container {}: {}", place.id, e.line());
     }

@@ -105,7 +105,7 @@ impl Container {
         }
         let (shared, plan, place) = (
             Arc::clone(&self.shared),
-            self.plan.clone(),
+            Arc::clone(&self.plan),
             self.place.clone(),
         );
         tokio::spawn(async move {

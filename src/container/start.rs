@@ -25,9 +25,9 @@ impl Container {
             );
         };
         self.init.phase = Phase::Starting;
-        let (plan, place, pid) = (self.plan.clone(), self.place.clone(), self.init.pid);
+        let (plan, pid) = (Arc::clone(&self.plan), self.init.pid);
         self.beside(async move {
-            let result = launch::release_gate(&plan, &place, &gate, pid).await;
+            let result = launch::release_gate(&plan, &gate, pid).await;
             Outcome::Started { result, reply }
         });
     }
@@ -63,7 +63,7 @@ impl Container {
         }
         let (shared, plan, place) = (
             Arc::clone(&self.shared),
-            self.plan.clone(),
+            Arc::clone(&self.plan),
             self.place.clone(),
         );
         let child = self.init.child().cloned();

@@ -188,6 +188,24 @@ pub struct Hooks {
     pub poststop: Vec<Hook>,
 }
 
+/// The container's state for hooks, without what changes in its life
+/// (<https://github.com/opencontainers/runtime-spec/blob/main/runtime.md#state>).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HookState {
+    /// A JSON object without its closing brace.
+    pub head: String,
+}
+
+impl HookState {
+    /// The whole JSON object. `status` is one of the spec's words; `pid` is the init process as the
+    /// host sees it, if there is one.
+    #[must_use]
+    pub fn render(&self, status: &str, pid: Option<i32>) -> String {
+        let pid = pid.map(|pid| format!(",\"pid\":{pid}")).unwrap_or_default();
+        format!("{},\"status\":\"{status}\"{pid}}}", self.head)
+    }
+}
+
 /// A container, lowered from config.json.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -219,10 +237,10 @@ pub struct Plan {
     pub cgroups_path: String,
     /// What the container may use.
     pub resources: Resources,
-    /// `ociVersion` of the config, passed on to hooks.
-    pub oci_version: String,
-    /// Annotations, passed on to hooks.
-    pub annotations: Vec<(String, String)>,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// What hooks are told of the container.
+    pub state: HookState,
     /// What was ignored and why; one line each, for the log.
     pub warnings: Vec<String>,
 }

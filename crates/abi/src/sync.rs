@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! init                                daemon
-//!  │ ── Hooks ────────────────────────► │  only if the plan has prestart or createRuntime hooks
+//!  │ ── Cloned (+ pidfd) ─────────────► │  only of an exec, see `launcher::spawn`
+//!  │ ── Hooks ────────────────────────► │  only if the plan has hooks of the create phase
 //!  │ ◄───────────────────── Proceed ─── │  after they have run
 //!  │ ── Console (+ master fd) ────────► │  only with a terminal
 //!  │ ── Ready ────────────────────────► │  everything that can fail has been done
@@ -24,6 +25,12 @@ use serde::{Deserialize, Serialize};
 /// From the new process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromInit {
+    /// The process on the way to a container has cloned the one that goes on; its pidfd comes with
+    /// this datagram. Only for an exec.
+    Cloned {
+        /// Its process id on the host.
+        pid: i32,
+    },
     /// Namespaces, mounts and devices are made; run the hooks of the runtime namespace now.
     Hooks,
     /// The master side of the pseudo terminal comes with this datagram.
@@ -41,14 +48,14 @@ pub enum FromInit {
 /// To the new process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToInit {
-    /// The hooks have run. Carries the container's state as JSON for createContainer hooks, if any.
+    /// The hooks of the runtime namespace have run.
     Proceed {
-        /// State JSON.
-        state: Option<String>,
+        /// The init process as the host sees it, for the state that createContainer hooks get.
+        pid: i32,
     },
-    /// Go through the gate. Carries the container's state for startContainer hooks, if any.
+    /// Go through the gate.
     Start {
-        /// State JSON.
-        state: Option<String>,
+        /// As in `Proceed`, for startContainer hooks.
+        pid: i32,
     },
 }

@@ -1,5 +1,7 @@
 //! The newest containerd 2.x, built by `make clients`. `make test CLIENTS=no` leaves these out.
 
+#![expect(clippy::print_stderr, reason = "says what was left out")]
+
 use std::env;
 
 use hull_e2e::{Case, Containerd, Topic, target};

@@ -28,7 +28,6 @@ mod unsupported;
 
 pub use invalid::Invalid;
 pub use lower::{lower, lower_exec, lower_resources};
-pub use state::state_json;
 
 use hull_abi::ContainerId;
 

@@ -3,7 +3,7 @@
 use crate::process::Context;
 use crate::{Host, Inputs, Invalid};
 use crate::{
-    config, devices, hooks, mounts, namespaces, process, resources, root, seccomp, sysctl,
+    config, devices, hooks, mounts, namespaces, process, resources, root, seccomp, state, sysctl,
 };
 use hull_abi::{ExecPlan, Plan, Resources, Seccomp};
 use oci_spec::runtime::{Linux, Spec};
@@ -34,7 +34,13 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         init: None,
     };
     Ok(Plan {
-        oci_version: oci_version(&spec)?,
+        bundle: inputs.bundle.to_owned(),
+        state: state::lower(
+            &oci_version(&spec)?,
+            inputs.id,
+            inputs.bundle,
+            &annotations(&spec),
+        ),
         root: root::lower(&spec, linux, inputs)?,
         hostname: root::uts_name(spec.hostname().as_ref(), "hostname", &namespaces)?,
         domainname: root::uts_name(spec.domainname().as_ref(), "domainname", &namespaces)?,
@@ -48,7 +54,6 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         hooks: hooks::lower(&spec)?,
         cgroups_path: resources::cgroups_path(linux, inputs)?,
         resources: new_resources(linux, &mut warnings)?,
-        annotations: annotations(&spec),
         namespaces,
         warnings,
     })

@@ -143,8 +143,10 @@ pub fn seal(fd: impl AsFd) -> Result<()> {
 /// # Errors
 /// `EFBIG` beyond the limit, else as read(2).
 pub fn read_to_end(fd: OwnedFd, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     let file = std::fs::File::from(fd);
+    let size = file.metadata().map_or(0, |meta| meta.len()).min(limit);
+    // One more than the file has: the read that finds the end needs room too.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     file.take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| errno(&e))?;

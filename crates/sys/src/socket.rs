@@ -9,8 +9,10 @@ use nix::sys::socket::{
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Largest datagram that we send or accept.
-pub const MAX_DATAGRAM: usize = 64 * 1024;
+/// Largest datagram that we send or accept: below the default size of a socket's send buffer, above
+/// the size from which the allocator maps fresh zero pages, so that a buffer of which little is used
+/// costs little.
+pub const MAX_DATAGRAM: usize = 192 * 1024;
 /// Most descriptors in one datagram.
 pub const MAX_FDS: usize = 16;
 

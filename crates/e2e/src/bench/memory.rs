@@ -18,6 +18,7 @@ const IDLE: Duration = Duration::from_secs(3);
 /// Both tables.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let (mut one, mut many) = (Vec::new(), Vec::new());
+    let strangers = strangers();
     for (number, peer) in plan.peers.iter().enumerate() {
         progress("memory", number, plan.peers.len());
         let bed = Bed::make()?;
@@ -52,7 +53,8 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
             title: "Memory beside one idle container".to_owned(),
             how: format!(
                 "KiB by smaps_rollup, after sync(2) and {} s without a request: all processes of \
-                 the shim, not the container's.",
+                 the shim, not the container's. {strangers} shims of others ran; those of one binary \
+                 share its pages, which lowers PSS.",
                 IDLE.as_secs()
             ),
             columns: vec!["PSS", "RSS", "private dirty", "processes", "threads"],
@@ -121,6 +123,15 @@ impl Usage {
         ]
         .map(Figure::from)
     }
+}
+
+/// How many shims run that are not ours: before the row, none is.
+fn strangers() -> usize {
+    let shim = |pid: &u32| {
+        procfs::field(*pid, "Name").is_some_and(|name| name.starts_with("containerd-shim"))
+            && procfs::field(*pid, "State").is_some_and(|state| !state.starts_with('Z'))
+    };
+    procfs::pids().iter().filter(|pid| shim(pid)).count()
 }
 
 /// MemAvailable in KiB.

@@ -199,7 +199,7 @@ impl<'bed> Pod<'bed> {
 /// Tells on stderr how far it is, ten times in all.
 pub(super) fn progress(what: &str, round: usize, rounds: usize) {
     let step = rounds.div_ceil(10);
-    if round % step == 0 {
+    if round.is_multiple_of(step) {
         eprintln!("hull-bench: {what}: {round} of {rounds}");
     }
 }
