@@ -22,8 +22,8 @@ pub use ids::{ContainerId, ExecId, InvalidId};
 pub use job::{CgroupSetup, Hook, HostJob, HostMount};
 pub use mount::{Mount, MountFlags, MountSource, Propagation};
 pub use plan::{
-    CapabilitySets, ConsoleSize, Device, ExecPlan, HookState, Hooks, NamespaceKind, NamespacePlan, Plan,
-    Process, Rlimit, Root, Seccomp, SockFilter, Sysctl, User,
+    CapabilitySets, ConsoleSize, Device, ExecPlan, HookState, Hooks, NamespaceKind, NamespacePlan,
+    Plan, Process, Rlimit, Root, Seccomp, SockFilter, Sysctl, User,
 };
 pub use request::{FdRole, Reply, Request, Spawn};
 pub use step::{Blame, SetupError, Step};

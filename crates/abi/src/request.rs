@@ -36,8 +36,6 @@ pub enum Spawn {
     },
     /// A further process of a container.
     Exec {
-        /// Whether the container has its own PID namespace, which then must be joined before clone.
-        join_pid_namespace: bool,
         /// The cgroup to be born in (v2); the v1 part is joined by the process itself.
         cgroup: CgroupPaths,
         /// Name of the container's session keyring, if it has one of its own.

@@ -16,7 +16,7 @@
 //! and does not wait for `Start`: containerd's Exec only registers it. A job sends `Done` or
 //! `Failed`.
 //!
-//! After `Console` the process sends with plain write(2) and receives with plain read(2): the
+//! After `Console` (and `Cloned`) the process sends with plain write(2) and receives with plain read(2): the
 //! container's seccomp filter may be in force and must only allow those.
 
 use crate::SetupError;

@@ -9,7 +9,9 @@ use nix::dir::{Dir, Type};
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, faccessat, unlinkat};
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 
 /// Bound on the content of a file. The largest (`memory.stat`, `cgroup.procs` of a cgroup at the
 /// default process limit) stay far below.
@@ -51,8 +53,8 @@ impl CgroupDir {
     }
 
     /// Path of a file in the directory, for messages.
-    pub(crate) fn path_of(&self, name: &str) -> String {
-        format!("{}/{name}", self.path)
+    pub(crate) fn path_of(&self, name: impl AsRef<OsStr>) -> String {
+        format!("{}/{}", self.path, name.as_ref().display())
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -83,8 +85,13 @@ impl CgroupDir {
     }
 
     /// Opens a file of the directory.
-    pub(crate) fn open_file(&self, name: &str, access: OFlag) -> Result<OwnedFd, Errno> {
-        if name.is_empty() || name.contains('/') {
+    pub(crate) fn open_file(
+        &self,
+        name: impl AsRef<OsStr>,
+        access: OFlag,
+    ) -> Result<OwnedFd, Errno> {
+        let name = name.as_ref();
+        if name.is_empty() || name.as_bytes().contains(&b'/') {
             return Err(Errno::EINVAL);
         }
         openat(
@@ -149,7 +156,8 @@ impl CgroupDir {
     }
 
     /// Opens a child directory.
-    pub(crate) fn child(&self, name: &str) -> Result<Self, Error> {
+    pub(crate) fn child(&self, name: impl AsRef<OsStr>) -> Result<Self, Error> {
+        let name = name.as_ref();
         let fd = self
             .open_file(name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
             .map_err(|errno| Error::Io {
@@ -180,8 +188,8 @@ impl CgroupDir {
         Ok(Self { fd, path })
     }
 
-    /// Names of the child cgroups.
-    pub(crate) fn children(&self) -> Result<Vec<String>, Error> {
+    /// Names of the child cgroups. The container may have made them and chosen any bytes.
+    pub(crate) fn children(&self) -> Result<Vec<OsString>, Error> {
         let failed = |errno| Error::Io {
             operation: "list",
             path: self.path.clone(),
@@ -195,18 +203,17 @@ impl CgroupDir {
             if entry.file_type() != Some(Type::Directory) {
                 continue;
             }
-            match entry.file_name().to_str() {
-                Ok("." | "..") => {}
-                Ok(name) => names.push(name.to_owned()),
-                Err(_) => return Err(failed(Errno::EILSEQ)),
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                names.push(OsStr::from_bytes(name.to_bytes()).to_owned());
             }
         }
         Ok(names)
     }
 
     /// Removes an empty child cgroup.
-    pub(crate) fn remove_child(&self, name: &str) -> Result<(), Errno> {
-        unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir)
+    pub(crate) fn remove_child(&self, name: impl AsRef<OsStr>) -> Result<(), Errno> {
+        unlinkat(&self.fd, name.as_ref(), UnlinkatFlags::RemoveDir)
     }
 }
 

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::files::CgroupDir;
 use hull_abi::CgroupPaths;
 use hull_sys::Errno;
+use std::ffi::{OsStr, OsString};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ fn remove_tree(path: &str) -> Result<(), Error> {
 
 /// Removes what lies below a directory: leaves at once, others after a descent.
 fn remove_below(root: CgroupDir) -> Result<(), Error> {
-    let mut descended: Vec<String> = Vec::new();
+    let mut descended: Vec<OsString> = Vec::new();
     let mut current = root;
     loop {
         let mut stays = None;
@@ -81,7 +82,8 @@ fn remove_below(root: CgroupDir) -> Result<(), Error> {
     }
 }
 
-fn remove_patiently(parent: &CgroupDir, name: &str) -> Result<(), Error> {
+fn remove_patiently(parent: &CgroupDir, name: impl AsRef<OsStr>) -> Result<(), Error> {
+    let name = name.as_ref();
     let mut pause = FIRST_PAUSE;
     for _ in 0..TRIES {
         match parent.remove_child(name) {

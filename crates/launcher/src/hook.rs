@@ -92,10 +92,11 @@ fn run(batch: Batch<'_>, number: usize, hook: &Hook) -> Result<(), SetupError> {
         ))),
         Some(status) if status.success() => Ok(()),
         Some(status) => {
-            let mut text = String::new();
+            let mut bytes = Vec::new();
             // Whatever can be read of it is good enough for a message.
             drop(errors.rewind());
-            drop(errors.take(MAX_MESSAGE).read_to_string(&mut text));
+            drop(errors.take(MAX_MESSAGE).read_to_end(&mut bytes));
+            let text = String::from_utf8_lossy(&bytes);
             let code = match (status.code(), status.signal()) {
                 (Some(code), _) => format!("exit status {code}"),
                 (None, signal) => format!("signal {}", signal.unwrap_or_default()),

@@ -6,7 +6,9 @@ mod rootfs;
 use crate::failure::{At, because, from_cgroup};
 use crate::sync::Sync;
 use crate::{fault, hook};
-use hull_abi::{Blame, CgroupPaths, CgroupSetup, FromInit, HostJob, HostMount, SetupError, Step};
+use hull_abi::{
+    Blame, CgroupPaths, CgroupSetup, FromInit, Hook, HostJob, HostMount, SetupError, Step,
+};
 pub use rootfs::unmount as unmount_rootfs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -97,6 +99,23 @@ fn prepare(
             // The first failure is the one to report.
             drop(rootfs::unmount(Path::new(rootfs)));
         }
+    })
+}
+
+/// Runs poststop hooks in this process, all of them whatever the earlier ones do. For `delete`, which
+/// has no launcher.
+///
+/// # Errors
+/// The first hook that failed.
+pub fn run_poststop(hooks: &[Hook], state: &str, cwd: &str) -> Result<(), SetupError> {
+    let (step, kind) = (Step::HostHooks, "poststop");
+    hook::run_each(hook::Batch {
+        step,
+        kind,
+        hooks,
+        state,
+        cwd,
+        default_env: &[],
     })
 }
 

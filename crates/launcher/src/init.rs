@@ -3,6 +3,7 @@
 
 mod cgroups;
 mod console;
+mod copy_up;
 mod cred;
 mod devices;
 mod exec;
@@ -17,26 +18,33 @@ use crate::failure::{At, because};
 use crate::sync::Sync;
 use crate::{fault, hook};
 use hull_abi::{Blame, CgroupPaths, ExecPlan, FromInit, Plan, Process, SetupError, Step, ToInit};
-use std::os::fd::OwnedFd;
+use hull_sys::clone::{CloneArgs, Cloned, clone3};
+use hull_sys::single::SingleThreaded;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 /// Largest encoded plan.
 const MAX_PLAN: u64 = 64 << 20;
 
+/// What a process of a container is a member of from its first moments on.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    /// The container's cgroup; its v1 part is joined by the process itself.
+    pub(crate) cgroup: CgroupPaths,
+    /// Name of the session keyring, if the container has one of its own.
+    pub(crate) keyring: Option<String>,
+}
+
 /// Makes this process the init process of a container and becomes its program. Returns only with
 /// the reason why that failed.
-pub(crate) fn run(
-    sync: &Sync,
-    body: OwnedFd,
-    cgroup: &CgroupPaths,
-    keyring: Option<String>,
-) -> Result<(), SetupError> {
+pub(crate) fn run(sync: &Sync, body: OwnedFd, membership: &Membership) -> Result<(), SetupError> {
+    let Membership { cgroup, keyring } = membership;
     fault::point(Step::Plan)?;
     let plan: Plan = read_plan(body)?;
     let process = &plan.process;
 
     // The cgroup before the cgroup namespace, whose root is wherever we are then.
     fault::point(Step::JoinCgroup)?;
-    cgroups::join(&cgroup.v1.iter().map(|h| h.path.clone()).collect::<Vec<_>>())?;
+    cgroups::join(cgroup)?;
     fault::point(Step::Namespaces)?;
     namespaces::enter(&plan)?;
     session::begin()?;
@@ -52,8 +60,9 @@ pub(crate) fn run(
     fault::point(Step::Devices)?;
     devices::make(&root, &plan)?;
     // The host's tree can still be seen: last chance for hooks to bring something in.
-    let state = runtime_hooks(sync, &plan)?;
-    create_container_hooks(&plan, state.as_deref())?;
+    if let Some(pid) = runtime_hooks(sync, &plan)? {
+        create_container_hooks(&plan, pid)?;
+    }
     fault::point(Step::PivotRoot)?;
     root::pivot(root, &plan)?;
 
@@ -70,51 +79,75 @@ pub(crate) fn run(
     root::make_read_only(&plan.root)?;
     masks::read_only(&plan.readonly_paths)?;
     masks::hide(&plan.masked_paths)?;
-    exec::prepare(sync, process, procfs)?;
+    let program = exec::prepare(process, procfs)?;
 
     fault::point(Step::Gate)?;
     sync.send(Step::Gate, &FromInit::Ready)?;
-    let ToInit::Start { state } = sync.receive(Step::Gate)? else {
+    let ToInit::Start { pid } = sync.receive(Step::Gate)? else {
         return Err(out_of_order(Step::Gate));
     };
-    if let Some(state) = state {
-        hook::run_all(hook::Batch {
-            step: Step::StartContainerHooks,
-            kind: "startContainer",
-            hooks: &plan.hooks.start_container,
-            state: &state,
-            cwd: "/",
-            default_env: &process.env,
-        })?;
-    }
-    exec::execute(sync, process)
+    fault::point(Step::StartContainerHooks)?;
+    hook::run_all(hook::Batch {
+        step: Step::StartContainerHooks,
+        kind: "startContainer",
+        hooks: &plan.hooks.start_container,
+        state: &plan.state.render("created", Some(pid)),
+        cwd: "/",
+        default_env: &process.env,
+    })?;
+    fault::point(Step::Exec)?;
+    exec::execute(sync, process, &program)
 }
 
-/// Makes this process a further process of a container and becomes its program. Returns only with
-/// the reason why that failed.
+/// Makes a further process of a container. This process, still a stranger to the container, joins
+/// its cgroups and namespaces and clones the one that goes on: nothing that the container can see in
+/// /proc ever has the host's root, directory or descriptors (CVE-2016-9962).
+///
+/// Returns in this process when that is done, in the new one only with the reason why it failed.
 pub(crate) fn run_exec(
+    single: &SingleThreaded,
     sync: &Sync,
     body: OwnedFd,
     init: OwnedFd,
-    cgroup: &CgroupPaths,
-    keyring: Option<String>,
+    membership: &Membership,
 ) -> Result<(), SetupError> {
+    let Membership { cgroup, keyring } = membership;
     fault::point(Step::Plan)?;
     let plan: ExecPlan = read_plan(body)?;
-    let process = &plan.process;
     fault::point(Step::JoinCgroup)?;
-    cgroups::join(&cgroup.v1.iter().map(|h| h.path.clone()).collect::<Vec<_>>())?;
-    session::set_oom_score(process.oom_score_adj)?;
+    cgroups::join(cgroup)?;
+    session::set_oom_score(plan.process.oom_score_adj)?;
     fault::point(Step::Namespaces)?;
     namespaces::join_container(&init, &plan.namespaces)?;
     drop(init);
+    // Its end tells the new process that the daemon knows of it.
+    let (announced, announcing) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+        .at(Step::Clone, || "make a pipe".to_owned())?;
+    let args = CloneArgs {
+        sibling: true,
+        ..CloneArgs::default()
+    };
+    match clone3(single, args).at(Step::Clone, || "clone3".to_owned())? {
+        Cloned::Parent { pid, pidfd } => {
+            sync.send_fd(Step::Clone, &FromInit::Cloned { pid }, pidfd.as_fd())
+        }
+        Cloned::Child => {
+            drop(announcing);
+            hull_sys::fd::read_to_end(announced, 0)
+                .at(Step::Clone, || "wait to be announced".to_owned())?;
+            become_exec(sync, &plan.process, keyring.as_deref())
+        }
+    }
+}
+
+fn become_exec(sync: &Sync, process: &Process, keyring: Option<&str>) -> Result<(), SetupError> {
     session::begin()?;
-    session::join_keyring(keyring.as_deref())?;
+    session::join_keyring(keyring)?;
     console::attach_for_exec(sync, process)?;
     let procfs = procfs::Procfs::open_if_needed(process, &[])?;
-    exec::prepare(sync, process, procfs)?;
+    let program = exec::prepare(process, procfs)?;
     fault::point(Step::Exec)?;
-    exec::execute(sync, process)
+    exec::execute(sync, process, &program)
 }
 
 fn read_plan<T: serde::de::DeserializeOwned>(body: OwnedFd) -> Result<T, SetupError> {
@@ -123,9 +156,9 @@ fn read_plan<T: serde::de::DeserializeOwned>(body: OwnedFd) -> Result<T, SetupEr
     hull_abi::decode(&bytes).map_err(|e| because(Step::Plan, Blame::Hull, action(), &e.to_string()))
 }
 
-/// Lets the daemon run the hooks of the runtime namespace; returns the container's state for the
-/// hooks that we run ourselves.
-fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<String>, SetupError> {
+/// Lets the daemon run the hooks of the runtime namespace; returns our process id on the host for
+/// the hooks that we run ourselves.
+fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
     let hooks = &plan.hooks;
     if hooks.prestart.is_empty()
         && hooks.create_runtime.is_empty()
@@ -136,20 +169,20 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<String>, SetupError>
     fault::point(Step::RuntimeHooks)?;
     sync.send(Step::RuntimeHooks, &FromInit::Hooks)?;
     match sync.receive(Step::RuntimeHooks)? {
-        ToInit::Proceed { state } => Ok(state),
+        ToInit::Proceed { pid } => Ok(Some(pid)),
         ToInit::Start { .. } => Err(out_of_order(Step::RuntimeHooks)),
     }
 }
 
 /// Container namespaces, but programs of the runtime's file system.
-fn create_container_hooks(plan: &Plan, state: Option<&str>) -> Result<(), SetupError> {
+fn create_container_hooks(plan: &Plan, pid: i32) -> Result<(), SetupError> {
     fault::point(Step::CreateContainerHooks)?;
     hook::run_all(hook::Batch {
         step: Step::CreateContainerHooks,
         kind: "createContainer",
         hooks: &plan.hooks.create_container,
-        state: state.unwrap_or("{}"),
-        cwd: "/",
+        state: &plan.state.render("creating", Some(pid)),
+        cwd: &plan.bundle,
         default_env: &[],
     })
 }

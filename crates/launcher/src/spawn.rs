@@ -1,13 +1,15 @@
 //! Cloning: from a request to a new process, and the first moments inside it.
 
 use crate::failure::{At, Blamed, because};
+use crate::host;
+use crate::init::{self, Membership};
 use crate::sync::Sync;
-use crate::{host, init};
 use hull_abi::{Blame, CgroupPaths, FdRole, NamespaceKind, SetupError, Spawn, Step};
 use hull_sys::clone::{CloneArgs, Cloned, clone3};
 use hull_sys::single::SingleThreaded;
-use hull_sys::{Errno, fd, ns, process};
+use hull_sys::{Errno, fd, ns, pidfd, process};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 
 /// Clones processes; holds the proof that it may.
 #[derive(Debug)]
@@ -47,7 +49,11 @@ pub(crate) fn clone_flag(kind: NamespaceKind) -> i32 {
 /// Opens a namespace file and checks its type.
 pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd, SetupError> {
     let action = || format!("open {kind:?} namespace {path:?}").to_lowercase();
-    let file = std::fs::File::open(path)
+    // Not blocking: a FIFO in its place must not stop us.
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path)
         .map_err(|e| fd::errno(&e))
         .at(Step::Namespaces, action)
         .blame(Blame::Caller)?;
@@ -79,42 +85,48 @@ impl Spawner {
         fds: Vec<(FdRole, OwnedFd)>,
     ) -> Result<Spawned, SetupError> {
         let fds = Fds::sort(fds)?;
-        let cgroup = cgroup_directory(&spawn)?;
-        let mut args = CloneArgs {
-            namespaces: 0,
-            cgroup: cgroup.as_ref().map(AsFd::as_fd),
-            sibling: true,
+        let mut namespaces = 0;
+        let mut joined = None;
+        if let Spawn::Init {
+            new_namespaces,
+            pid_namespace,
+            ..
+        } = &spawn
+        {
+            namespaces = new_namespaces
+                .iter()
+                .filter(|&&kind| kind != NamespaceKind::Cgroup)
+                .fold(0, |flags, &kind| flags | clone_flag(kind));
+            joined = pid_namespace
+                .as_deref()
+                .map(|path| open_namespace(NamespaceKind::Pid, path))
+                .transpose()?;
+        }
+        let clone = |cgroup: Option<&OwnedFd>| {
+            let cgroup = cgroup.map(AsFd::as_fd);
+            self.clone_in(
+                joined.as_ref(),
+                CloneArgs {
+                    namespaces,
+                    cgroup,
+                    sibling: true,
+                },
+            )
         };
-        let joined = match &spawn {
-            Spawn::Init {
-                new_namespaces,
-                pid_namespace,
-                ..
-            } => {
-                args.namespaces = new_namespaces
-                    .iter()
-                    .filter(|&&kind| kind != NamespaceKind::Cgroup)
-                    .fold(0, |flags, &kind| flags | clone_flag(kind));
-                pid_namespace
-                    .as_deref()
-                    .map(|path| open_namespace(NamespaceKind::Pid, path))
-                    .transpose()?
+        let directory = cgroup_paths(&spawn).and_then(|paths| paths.unified.as_deref());
+        let cgroup = directory.map(open_cgroup).transpose()?;
+        let cloned = match (clone(cgroup.as_ref()), &fds.init, directory) {
+            // The container has moved its processes further down to enable controllers (systemd
+            // does): a cgroup with such children takes no process, so go where init is.
+            (Err(Errno::EBUSY), Some(init), Some(directory)) => {
+                let moved = current_cgroup(init, directory)?;
+                clone(Some(&open_cgroup(&moved)?))
             }
-            Spawn::Exec {
-                join_pid_namespace: true,
-                ..
-            } => Some(
-                fds.init()?
-                    .try_clone()
-                    .map_err(|e| fd::errno(&e))
-                    .at(Step::Clone, || "duplicate the pidfd of init".to_owned())?,
-            ),
-            Spawn::Exec { .. } | Spawn::Job => None,
+            (cloned, _, _) => cloned,
         };
-        let cloned = self.clone_in(joined.as_ref(), args)?;
-        match cloned {
+        match cloned.at(Step::Clone, || "clone3".to_owned())? {
             Cloned::Parent { pid, pidfd } => Ok(Spawned { pid, pidfd }),
-            Cloned::Child => child(spawn, fds),
+            Cloned::Child => child(&self.single, spawn, fds),
         }
     }
 
@@ -124,17 +136,17 @@ impl Spawner {
         &self,
         pid_namespace: Option<&OwnedFd>,
         args: CloneArgs<'_>,
-    ) -> Result<Cloned, SetupError> {
-        let clone = || clone3(&self.single, args).at(Step::Clone, || "clone3".to_owned());
+    ) -> Result<Cloned, Errno> {
         let Some(namespace) = pid_namespace else {
-            return clone();
+            return clone3(&self.single, args);
         };
         let flag = clone_flag(NamespaceKind::Pid);
-        ns::set(namespace, flag).at(Step::Clone, || "join the pid namespace".to_owned())?;
-        let cloned = clone();
-        if !matches!(cloned, Ok(Cloned::Child)) {
-            ns::set(&self.own_pid_namespace, flag)
-                .at(Step::Clone, || "return to the own pid namespace".to_owned())?;
+        ns::set(namespace, flag)?;
+        let cloned = clone3(&self.single, args);
+        if !matches!(cloned, Ok(Cloned::Child)) && ns::set(&self.own_pid_namespace, flag).is_err() {
+            // The next container would be born in this one's namespace. The daemon starts another
+            // launcher.
+            process::exit_now(1);
         }
         cloned
     }
@@ -147,18 +159,43 @@ fn cgroup_paths(spawn: &Spawn) -> Option<&CgroupPaths> {
     }
 }
 
-fn cgroup_directory(spawn: &Spawn) -> Result<Option<OwnedFd>, SetupError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let Some(path) = cgroup_paths(spawn).and_then(|paths| paths.unified.as_deref()) else {
-        return Ok(None);
-    };
+fn open_cgroup(path: &str) -> Result<OwnedFd, SetupError> {
     std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(nix::libc::O_PATH | nix::libc::O_DIRECTORY | nix::libc::O_NOFOLLOW)
         .open(path)
-        .map(|file| Some(file.into()))
+        .map(OwnedFd::from)
         .map_err(|e| fd::errno(&e))
         .at(Step::Clone, || format!("open cgroup {path:?}"))
+}
+
+/// Where init of the container is now, at or below the container's own v2 directory.
+fn current_cgroup(init: &OwnedFd, directory: &str) -> Result<String, SetupError> {
+    let action = || format!("find the cgroup of init below {directory:?}");
+    let failed = |why: &str| because(Step::Clone, Blame::Host, action(), why);
+    let pid = pidfd::pid(init).at(Step::Clone, action)?;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))
+        .map_err(|e| fd::errno(&e))
+        .at(Step::Clone, action)?;
+    let path = text
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .ok_or_else(|| failed("it is in no v2 cgroup"))?;
+    below(directory, path).ok_or_else(|| failed("it has left the container's cgroup"))
+}
+
+/// `directory` is a mount point and then the path of a cgroup; `path` is that cgroup's path or one
+/// below it. Returns the directory of `path`.
+fn below(directory: &str, path: &str) -> Option<String> {
+    if path.split('/').any(|name| name == "..") {
+        return None;
+    }
+    directory
+        .match_indices('/')
+        .filter_map(|(at, _)| directory.get(at..))
+        .find_map(|own| path.strip_prefix(own))
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .map(|rest| format!("{directory}{rest}"))
 }
 
 impl Fds {
@@ -182,10 +219,6 @@ impl Fds {
             _ => Err(missing()),
         }
     }
-
-    fn init(&self) -> Result<&OwnedFd, SetupError> {
-        self.init.as_ref().ok_or_else(missing)
-    }
 }
 
 fn missing() -> SetupError {
@@ -194,7 +227,7 @@ fn missing() -> SetupError {
 }
 
 /// The new process: keeps only what it needs, does its work and ends or becomes another program.
-fn child(spawn: Spawn, fds: Fds) -> ! {
+fn child(single: &SingleThreaded, spawn: Spawn, fds: Fds) -> ! {
     let sync = Sync::new(fds.sync);
     let mut keep = vec![fds.body.as_raw_fd(), sync.raw()];
     keep.extend(fds.init.iter().map(AsRawFd::as_raw_fd));
@@ -209,13 +242,12 @@ fn child(spawn: Spawn, fds: Fds) -> ! {
     let outcome = prepared.and_then(|()| match spawn {
         Spawn::Init {
             cgroup, keyring, ..
-        } => init::run(&sync, fds.body, &cgroup, keyring),
-        Spawn::Exec {
-            cgroup, keyring, ..
-        } => match fds.init {
-            Some(init) => init::run_exec(&sync, fds.body, init, &cgroup, keyring),
-            None => Err(missing()),
-        },
+        } => init::run(&sync, fds.body, &Membership { cgroup, keyring }),
+        Spawn::Exec { cgroup, keyring } => {
+            let membership = Membership { cgroup, keyring };
+            let init = fds.init.ok_or_else(missing);
+            init.and_then(|init| init::run_exec(single, &sync, fds.body, init, &membership))
+        }
         Spawn::Job => host::run(&sync, fds.body),
     });
     match outcome {
@@ -224,5 +256,24 @@ fn child(spawn: Spawn, fds: Fds) -> ! {
             sync.fail(error);
             process::exit_now(1)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::below;
+
+    #[test]
+    fn a_cgroup_below_the_containers_is_found_and_no_other() {
+        let directory = "/sys/fs/cgroup/unified/default/c1";
+        let found = |path| below(directory, path);
+        assert_eq!(found("/default/c1").as_deref(), Some(directory));
+        assert_eq!(
+            found("/default/c1/init.scope").as_deref(),
+            Some("/sys/fs/cgroup/unified/default/c1/init.scope")
+        );
+        assert_eq!(found("/default/c10"), None);
+        assert_eq!(found("/elsewhere"), None);
+        assert_eq!(found("/default/c1/../c2"), None);
     }
 }

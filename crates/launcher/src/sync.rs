@@ -5,6 +5,9 @@ use hull_abi::{Blame, FromInit, SetupError, Step, ToInit};
 use hull_sys::socket;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+/// Longest text of a reported failure, in characters.
+const MAX_TEXT: usize = 1024;
+
 /// The only way in which a new process speaks to the daemon.
 #[derive(Debug)]
 pub(crate) struct Sync(OwnedFd);
@@ -53,7 +56,14 @@ impl Sync {
     }
 
     /// Reports a failure, as far as that is possible.
-    pub(crate) fn fail(&self, error: SetupError) {
+    pub(crate) fn fail(&self, mut error: SetupError) {
+        // A path or a value from the config may be longer than a datagram.
+        for text in [&mut error.action, &mut error.cause] {
+            if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+                text.truncate(end);
+                text.push('…');
+            }
+        }
         if let Ok(bytes) = hull_abi::encode(&FromInit::Failed(error)) {
             // Without the daemon there is nobody to tell.
             socket::write_datagram(&self.0, &bytes).ok();

@@ -73,18 +73,21 @@ fn args(process: &oci::Process) -> Result<Vec<String>, Invalid> {
     Ok(args)
 }
 
+/// Each variable once with its last value, as runc does: programs read the first of two.
 fn env(process: &oci::Process) -> Result<Vec<String>, Invalid> {
-    let env = process.env().clone().unwrap_or_default();
-    let broken = env
-        .iter()
-        .position(|entry| entry.find('=').is_none_or(|at| at == 0));
-    match broken {
-        Some(i) => Err(Invalid::new(
-            format!("process.env[{i}]"),
-            "it is not NAME=value",
-        )),
-        None => Ok(env),
+    let mut env: Vec<String> = Vec::new();
+    for (i, entry) in process.env().iter().flatten().enumerate() {
+        let name = match entry.split_once('=') {
+            Some((name, _)) if !name.is_empty() => name,
+            _ => {
+                let field = format!("process.env[{i}]");
+                return Err(Invalid::new(field, "it is not NAME=value"));
+            }
+        };
+        env.retain(|other| other.split_once('=').is_none_or(|(other, _)| other != name));
+        env.push(entry.clone());
     }
+    Ok(env)
 }
 
 fn cwd(process: &oci::Process) -> Result<String, Invalid> {

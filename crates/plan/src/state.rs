@@ -11,8 +11,10 @@ pub(crate) fn lower(
     bundle: &str,
     annotations: &[(String, String)],
 ) -> HookState {
-    let annotations: Map<String, Value> =
-        annotations.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let annotations: Map<String, Value> = annotations
+        .iter()
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect();
     let state = json!({
         "ociVersion": oci_version,
         "id": id.as_str(),

@@ -3,7 +3,7 @@
 //!
 //! Raw system calls: the C library's versions would try to change other threads as well.
 
-use crate::{Result, check};
+use crate::{Errno, Result, check};
 
 /// Effective, permitted and inheritable set, bit n = capability n.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,13 +109,21 @@ fn prctl(option: libc::c_int, a: libc::c_ulong, b: libc::c_ulong) -> Result<()> 
     check(libc::c_long::from(ret)).map(drop)
 }
 
-/// Takes every capability up to `last` that is not in `keep` out of the bounding set.
+/// Takes every capability that is not in `keep` out of the bounding set, as far as this kernel knows
+/// capabilities. Asks the kernel itself how far that is: a file in /proc may be the container's.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SETPCAP`.
-pub fn limit_bounding_set(keep: u64, last: u8) -> Result<()> {
-    for capability in (0..=last.min(63)).filter(|n| keep & (1 << n) == 0) {
-        prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0)?;
+pub fn limit_bounding_set(keep: u64) -> Result<()> {
+    for capability in 0..64u8 {
+        if keep & (1 << capability) != 0 {
+            continue;
+        }
+        match prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0) {
+            Ok(()) => {}
+            Err(Errno::EINVAL) => return Ok(()), // beyond the last one
+            Err(errno) => return Err(errno),
+        }
     }
     Ok(())
 }

@@ -196,3 +196,77 @@ pub fn set_attr(mount: impl AsFd, attr: MountAttr, recursive: bool) -> Result<()
     };
     check(ret).map(drop)
 }
+
+/// One line of mountinfo
+/// ([proc_pid_mountinfo(5)](https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountInfo {
+    /// Number of the mount.
+    pub id: u64,
+    /// Where it is mounted.
+    pub point: std::path::PathBuf,
+    /// Type of its file system.
+    pub fstype: String,
+}
+
+/// The mounts of this mount namespace, in the order in which they were made.
+///
+/// # Errors
+/// When `/proc/self/mountinfo` cannot be read.
+pub fn list() -> Result<Vec<MountInfo>> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").map_err(|e| crate::fd::errno(&e))?;
+    Ok(text.lines().filter_map(parse_line).collect())
+}
+
+fn parse_line(line: &str) -> Option<MountInfo> {
+    let (mount, filesystem) = line.split_once(" - ")?;
+    let mut fields = mount.split(' ');
+    let id = fields.next()?.parse().ok()?;
+    let point = unescape(fields.nth(3)?)?.into();
+    let fstype = filesystem.split(' ').next()?.to_owned();
+    Some(MountInfo { id, point, fstype })
+}
+
+/// Undoes the octal escapes of blanks and backslashes.
+fn unescape(field: &str) -> Option<String> {
+    let mut text = String::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((before, after)) = rest.split_once('\\') {
+        text.push_str(before);
+        let code = after
+            .get(..3)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok())?;
+        text.push(char::from(code));
+        rest = after.get(3..)?;
+    }
+    text.push_str(rest);
+    Some(text)
+}
+
+/// The number of the mount that an open file lies on.
+///
+/// # Errors
+/// `EBADF` when `/proc/self/fdinfo` does not tell.
+pub fn id_of(fd: impl AsFd) -> Result<u64> {
+    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+    let info = std::fs::read_to_string(path).map_err(|e| crate::fd::errno(&e))?;
+    let id = info
+        .lines()
+        .find_map(|line| line.strip_prefix("mnt_id:"))
+        .ok_or(Errno::EBADF)?;
+    id.trim().parse().map_err(|_| Errno::EBADF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_escapes_are_undone() {
+        let line = r"36 35 98:0 / /a\040b\134c rw shared:1 - ext4 /dev/root rw";
+        let info = parse_line(line).unwrap();
+        assert_eq!((info.id, info.fstype.as_str()), (36, "ext4"));
+        assert_eq!(info.point, std::path::PathBuf::from(r"/a b\c"));
+        assert_eq!(parse_line("36 35"), None);
+    }
+}

@@ -109,3 +109,22 @@ pub fn reap_pid(pid: i32) -> Result<Option<Ended>> {
 pub fn wait_ended(pidfd: impl AsFd, timeout: std::time::Duration) -> Result<bool> {
     crate::fd::wait_readable(pidfd, timeout)
 }
+
+/// The process id behind a pidfd, as our PID namespace has it, from
+/// [`/proc/self/fdinfo`](https://man7.org/linux/man-pages/man5/proc_pid_fdinfo.5.html).
+///
+/// # Errors
+/// `ESRCH` when the process was reaped, `EBADF` when the descriptor is no pidfd.
+pub fn pid(pidfd: impl AsFd) -> Result<i32> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
+    let info = std::fs::read_to_string(path).map_err(|e| crate::fd::errno(&e))?;
+    let pid = info
+        .lines()
+        .find_map(|line| line.strip_prefix("Pid:"))
+        .ok_or(Errno::EBADF)?;
+    match pid.trim().parse() {
+        Ok(pid @ 1..) => Ok(pid),
+        Ok(_) => Err(Errno::ESRCH),
+        Err(_) => Err(Errno::EBADF),
+    }
+}

@@ -36,17 +36,6 @@ pub fn set_child_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
 }
 
-/// A signal to get when the parent *thread* ends.
-///
-/// # Errors
-/// `EINVAL` for an unknown signal.
-pub fn set_parent_death_signal(signal: i32) -> Result<()> {
-    prctl(
-        libc::PR_SET_PDEATHSIG,
-        libc::c_ulong::from(signal.unsigned_abs()),
-    )
-}
-
 /// Turns transparent huge pages off for this process, which would round its heap up to 2 MiB pages;
 /// or on again, since the setting survives execve.
 ///
@@ -118,6 +107,9 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
 /// # Errors
 /// `ENOSYS` where the kernel has no keys, `EDQUOT` when the user has too many.
 pub fn join_session_keyring(name: &CStr) -> Result<()> {
+    // What a new session keyring grants, and its owner may search for it: joining by name is a
+    // search.
+    const PERMISSIONS: libc::c_long = 0x3f13_0000 | 0x0008_0000;
     // SAFETY: `name` is a C string that outlives the call.
     let ret = unsafe {
         libc::syscall(
@@ -126,7 +118,15 @@ pub fn join_session_keyring(name: &CStr) -> Result<()> {
             name.as_ptr(),
         )
     };
-    check(ret).map(drop)
+    let keyring = check(ret)?;
+    // SAFETY: integers only.
+    let ret =
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, keyring, PERMISSIONS) };
+    match check(ret) {
+        // It belongs to another user of the container, who made it; then it is shared already.
+        Ok(_) | Err(crate::Errno::EACCES) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Ends this process at once: no destructors, no exit hooks, as a cloned child should.

@@ -202,14 +202,12 @@ fn shared_directory(paths: &str) -> Option<String> {
 /// # Errors
 /// "rootfs umount" with the mount point that stays busy.
 pub fn unmount(rootfs: &Path) -> Result<(), SetupError> {
-    let info = std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(|e| hull_sys::fd::errno(&e))
-        .at(Step::RootfsUnmount, || {
-            "read /proc/self/mountinfo".to_owned()
-        })?;
-    let mut points: Vec<PathBuf> = info
-        .lines()
-        .filter_map(mount_point)
+    let mounts = hull_sys::mount::list().at(Step::RootfsUnmount, || {
+        "read /proc/self/mountinfo".to_owned()
+    })?;
+    let mut points: Vec<PathBuf> = mounts
+        .into_iter()
+        .map(|m| m.point)
         .filter(|p| p.starts_with(rootfs))
         .collect();
     // Later lines were mounted later, possibly on top of earlier ones.
@@ -237,24 +235,6 @@ fn unmount_one(point: &Path) -> Result<(), SetupError> {
         action(),
         "device or resource busy",
     ))
-}
-
-/// The fifth field of a mountinfo line with its octal escapes undone
-/// ([proc_pid_mountinfo(5)](https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html)).
-fn mount_point(line: &str) -> Option<PathBuf> {
-    let field = line.split(' ').nth(4)?;
-    let mut text = String::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((before, after)) = rest.split_once('\\') {
-        text.push_str(before);
-        let code = after
-            .get(..3)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok())?;
-        text.push(char::from(code));
-        rest = after.get(3..)?;
-    }
-    text.push_str(rest);
-    Some(PathBuf::from(text))
 }
 
 #[cfg(test)]
@@ -291,12 +271,5 @@ mod tests {
         );
         assert_eq!(shared_directory("/a/b/1:/a/bc/2").as_deref(), Some("/a"));
         assert_eq!(shared_directory("/a/1:/b/2"), None);
-    }
-
-    #[test]
-    fn mountinfo_escapes_are_undone() {
-        let line = r"36 35 98:0 / /a\040b\134c rw shared:1 - ext4 /dev/root rw";
-        assert_eq!(mount_point(line), Some(PathBuf::from(r"/a b\c")));
-        assert_eq!(mount_point("36 35"), None);
     }
 }

@@ -83,7 +83,7 @@ fn attach(sync: &Sync, process: &Process) -> Result<OwnedFd, SetupError> {
     if let Some(size) = process.console_size {
         pty::resize(&master, size.width, size.height).at(Step::Console, action)?;
     }
-    let (uid, gid) = (process.user.uid, process.user.gid);
+    let uid = process.user.uid;
     nix::unistd::fchown(&peer, Some(uid.into()), None)
         .or_else(|e| {
             if matches!(e, Errno::EPERM | Errno::EROFS) {
@@ -92,9 +92,7 @@ fn attach(sync: &Sync, process: &Process) -> Result<OwnedFd, SetupError> {
                 Err(e)
             }
         })
-        .at(Step::Console, || {
-            format!("give the terminal to {uid}:{gid}")
-        })?;
+        .at(Step::Console, || format!("give the terminal to user {uid}"))?;
     pty::make_controlling(&peer).at(Step::Console, action)?;
     for number in 0..3 {
         fd::place(&peer, number).at(Step::Console, action)?;
@@ -103,21 +101,23 @@ fn attach(sync: &Sync, process: &Process) -> Result<OwnedFd, SetupError> {
     Ok(peer)
 }
 
-/// The multiplexer of the container's own devpts, verified to be that.
+/// The multiplexer of the container's own devpts. Verified before it is opened, so that no other
+/// device is, and after, so that it is the one that was verified.
 fn open_master() -> Result<OwnedFd, Errno> {
     let root = InRoot::open(Path::new("/"))?;
-    let handle = root.resolve_nofollow("/dev/pts/ptmx")?;
-    let stat = fstat(&handle)?;
-    if fs::filesystem_magic(&handle)? != DEVPTS_SUPER_MAGIC
-        || stat.st_ino != PTMX_INODE
-        || stat.st_rdev != makedev(5, 2)
-    {
-        return Err(Errno::ENODEV);
-    }
-    root.open_at(
-        "/dev/pts/ptmx",
-        OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW,
-    )
+    check_master(&root.resolve_nofollow("/dev/pts/ptmx")?)?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
+    let master = root.open_at("/dev/pts/ptmx", flags)?;
+    check_master(&master)?;
+    Ok(master)
+}
+
+fn check_master(ptmx: &OwnedFd) -> Result<(), Errno> {
+    let stat = fstat(ptmx)?;
+    let real = fs::filesystem_magic(ptmx)? == DEVPTS_SUPER_MAGIC
+        && stat.st_ino == PTMX_INODE
+        && stat.st_rdev == makedev(5, 2);
+    if real { Ok(()) } else { Err(Errno::ENODEV) }
 }
 
 fn open_root() -> Result<InRoot, SetupError> {

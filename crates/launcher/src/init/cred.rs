@@ -10,25 +10,17 @@ use std::os::fd::AsFd;
 /// Changes the credentials. Groups before the user, which takes the right to change groups away; the
 /// final sets last.
 pub(super) fn assume(process: &Process) -> Result<(), SetupError> {
-    let user = &process.user;
-    let step = Step::Credentials;
-    let last = cred::last_capability().at(step, || "read cap_last_cap".to_owned())?;
-    assume_with(process, last)?;
-    umask(Mode::from_bits_truncate(user.umask));
-    Ok(())
-}
-
-fn assume_with(process: &Process, last: u8) -> Result<(), SetupError> {
     let step = Step::Credentials;
     let (user, caps) = (&process.user, &process.capabilities);
-    cred::limit_bounding_set(caps.bounding, last)
-        .at(step, || "limit the bounding set".to_owned())?;
+    cred::limit_bounding_set(caps.bounding).at(step, || "limit the bounding set".to_owned())?;
     cred::keep_capabilities().at(step, || "keep capabilities".to_owned())?;
     own_stdio(user.uid)?;
     cred::set_groups(&user.additional_gids)
         .at(step, || format!("set groups {:?}", user.additional_gids))?;
     cred::set_gid(user.gid).at(step, || format!("set gid {}", user.gid))?;
-    cred::set_uid(user.uid).at(step, || format!("set uid {}", user.uid))
+    cred::set_uid(user.uid).at(step, || format!("set uid {}", user.uid))?;
+    umask(Mode::from_bits_truncate(user.umask));
+    Ok(())
 }
 
 /// The final capability sets; ambient ones must be permitted and inheritable before.

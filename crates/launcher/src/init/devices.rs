@@ -21,10 +21,14 @@ const LINKS: [(&str, &str); 4] = [
 /// Makes what the plan lists.
 pub(super) fn make(root: &InRoot, plan: &Plan) -> Result<(), SetupError> {
     // The modes are the spec's, whatever mask we inherited; the process gets its own mask later.
-    umask(Mode::empty());
-    for device in &plan.devices {
-        node(root, device)?;
-    }
+    let before = umask(Mode::empty());
+    let made = plan
+        .devices
+        .iter()
+        .try_for_each(|device| node(root, device));
+    // Hooks are still to come and expect what we were started with.
+    umask(before);
+    made?;
     if plan.device_links {
         links(root)?;
     }
@@ -124,7 +128,12 @@ pub(super) fn open_null(flags: OFlag) -> Result<OwnedFd, Errno> {
     if flags.contains(OFlag::O_PATH) {
         return Ok(handle);
     }
-    root.open_at("/dev/null", flags | OFlag::O_NOFOLLOW)
+    let null = root.open_at("/dev/null", flags | OFlag::O_NOFOLLOW)?;
+    if is_null(&fstat(&null)?) {
+        Ok(null)
+    } else {
+        Err(Errno::ENODEV)
+    }
 }
 
 fn is_null(stat: &nix::sys::stat::FileStat) -> bool {

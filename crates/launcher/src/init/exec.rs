@@ -8,35 +8,40 @@ use hull_abi::{Blame, FromInit, Process, SetupError, Step};
 use hull_sys::{Errno, fd, fs, process as own, seccomp, signal};
 use std::ffi::CString;
 use std::io::Read as _;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
 
 /// Most of `/etc/passwd` that is looked at; the file is the image's.
 const MAX_PASSWD: u64 = 1 << 20;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What execve needs beside the plan.
+#[derive(Debug)]
+pub(super) struct Program {
+    path: String,
+    /// The user's home directory, where the environment names none.
+    home: Option<String>,
+}
+
 /// Everything that can fail before the program runs; afterwards only the gate and execve are left.
-pub(super) fn prepare(
-    _sync: &Sync,
-    process: &Process,
-    procfs: Option<Procfs>,
-) -> Result<(), SetupError> {
-    for limit in &process.rlimits {
-        own::set_rlimit(limit.resource, limit.soft, limit.hard).at(Step::Rlimits, || {
-            format!(
-                "set limit {} to {}:{}",
-                limit.resource, limit.soft, limit.hard
-            )
-        })?;
-    }
+pub(super) fn prepare(process: &Process, procfs: Option<Procfs>) -> Result<Program, SetupError> {
+    let has_home = variable(&process.env, "HOME").is_some_and(|home| !home.is_empty());
+    let home = (!has_home).then(|| home_directory(process.user.uid));
     label_on_exec(procfs.as_ref(), process)?;
     drop(procfs);
+    // Nothing but the standard streams reaches the program (CVE-2024-21626).
+    fd::cloexec_all().at(Step::CloseFds, || "mark descriptors".to_owned())?;
     if filter_comes_early(process) {
         load_filter(process)?;
     }
-    // Nothing but the standard streams reaches the program (CVE-2024-21626).
-    fd::cloexec_all().at(Step::CloseFds, || "mark descriptors".to_owned())?;
     // A directory that only root may enter, or only the user: both occur.
     let entered = nix::unistd::chdir(process.cwd.as_str());
+    // As late as the right to raise them lasts: they bind us too.
+    for limit in &process.rlimits {
+        let (number, soft, hard) = (limit.resource, limit.soft, limit.hard);
+        own::set_rlimit(number, soft, hard).at(Step::Rlimits, || {
+            format!("set limit {number} to {soft}:{hard}")
+        })?;
+    }
     cred::assume(process)?;
     enter_directory(process, entered)?;
     cred::limit(process)?;
@@ -44,13 +49,13 @@ pub(super) fn prepare(
         hull_sys::cred::no_new_privileges()
             .at(Step::Credentials, || "set no_new_privs".to_owned())?;
     }
-    let program = find_program(process)?;
-    check_program(&program)?;
+    let path = find_program(process)?;
+    check_program(&path)?;
     if !filter_comes_early(process) {
         // As late as possible: every system call before it need not be allowed.
         load_filter(process)?;
     }
-    Ok(())
+    Ok(Program { path, home })
 }
 
 fn load_filter(process: &Process) -> Result<(), SetupError> {
@@ -85,7 +90,7 @@ fn enter_directory(process: &Process, entered: Result<(), Errno>) -> Result<(), 
     }
 }
 
-/// The value of a variable; the last one counts, as in the environment of execve.
+/// The value of a variable. The plan has each name once.
 fn variable<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
     env.iter()
         .rev()
@@ -126,14 +131,25 @@ fn runnable(path: &str) -> Result<(), Errno> {
     if meta.is_dir() {
         return Err(Errno::EISDIR);
     }
+    if !meta.is_file() {
+        return Err(Errno::EACCES); // as execve(2)
+    }
     fs::may_execute(path)
+}
+
+/// Opens a file of the container; a FIFO in its place does not make us wait.
+fn open_file(path: &str) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path)
 }
 
 /// Looks at the first bytes, so that a file that the kernel will not run fails now and not at
 /// start. A program that may be run but not read is left to the kernel.
 fn check_program(path: &str) -> Result<(), SetupError> {
     let mut magic = [0u8; 4];
-    let Ok(file) = std::fs::File::open(path) else {
+    let Ok(file) = open_file(path) else {
         return Ok(());
     };
     let mut magic_len = 0;
@@ -164,32 +180,28 @@ fn check_program(path: &str) -> Result<(), SetupError> {
 }
 
 /// Becomes the program. Returns only if that fails.
-pub(super) fn execute(sync: &Sync, process: &Process) -> Result<(), SetupError> {
+pub(super) fn execute(sync: &Sync, process: &Process, program: &Program) -> Result<(), SetupError> {
     let step = Step::Exec;
-    let program = find_program(process)?;
-    let action = || format!("exec {program:?}");
+    let action = || format!("exec {:?}", program.path);
     let c_string = |text: &str| {
         CString::new(text)
             .map_err(|_| Errno::EINVAL)
             .at(step, action)
     };
-    let path = c_string(&program)?;
+    let path = c_string(&program.path)?;
     let args = process
         .args
         .iter()
         .map(|a| c_string(a))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut env = process
+    let home = program.home.as_ref().map(|home| format!("HOME={home}"));
+    let env = process
         .env
         .iter()
-        .map(|e| c_string(e))
+        .filter(|entry| home.is_none() || !entry.starts_with("HOME="))
+        .chain(&home)
+        .map(|entry| c_string(entry))
         .collect::<Result<Vec<_>, _>>()?;
-    if variable(&process.env, "HOME").is_none() {
-        env.push(c_string(&format!(
-            "HOME={}",
-            home_directory(process.user.uid)
-        ))?);
-    }
     signal::reset_all().at(step, action)?;
     // The socket is close-on-exec: after this, its end means that execve worked.
     sync.send(step, &FromInit::Execing)?;
@@ -203,8 +215,8 @@ pub(super) fn execute(sync: &Sync, process: &Process) -> Result<(), SetupError> 
 /// ourselves: the C library would load name service modules of the image.
 fn home_directory(uid: u32) -> String {
     let mut text = String::new();
-    let read = std::fs::File::open(Path::new("/etc/passwd"))
-        .and_then(|file| file.take(MAX_PASSWD).read_to_string(&mut text));
+    let read =
+        open_file("/etc/passwd").and_then(|file| file.take(MAX_PASSWD).read_to_string(&mut text));
     if read.is_err() {
         return "/".to_owned();
     }

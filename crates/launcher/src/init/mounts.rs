@@ -1,28 +1,31 @@
 //! The mounts of the spec, in its order: prepared detached, destination resolved inside the root,
 //! then moved there by descriptor (CVE-2021-30465, CVE-2019-19921, CVE-2019-16884).
 
+use super::copy_up::copy_up;
 use super::root::propagation_flag;
 use crate::failure::{At, Blamed, because};
 use hull_abi::{Blame, CgroupPaths, Mount, MountFlags, MountSource, SetupError, Step};
 use hull_sys::fs::{InRoot, is_dir};
-use hull_sys::mount::{FsContext, MountAttr, clone_tree, move_mount, set_attr};
+use hull_sys::mount::{FsContext, MAX_VALUE, MountAttr, clone_tree, move_mount, set_attr};
+use nix::mount::MsFlags;
 use nix::sys::stat::{FileStat, fstat};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 /// Magic number of procfs (statfs(2)).
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// What may be mounted over below /proc; lxcfs depends on the first ones.
 const ALLOWED_BELOW_PROC: [&str; 10] = [
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/meminfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/uptime",
-    "/proc/loadavg",
-    "/proc/slabinfo",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/sys/crypto/fips_enabled",
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/meminfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/uptime",
+    "proc/loadavg",
+    "proc/slabinfo",
+    "proc/sys/kernel/ns_last_pid",
+    "proc/sys/crypto/fips_enabled",
 ];
 
 /// A mount that becomes read-only when nothing has to be made in it any more.
@@ -46,7 +49,15 @@ pub(super) fn make(
                 fstype,
                 source,
                 data,
-            } => filesystem(root, mount, fstype, source, data)?,
+            } => filesystem(
+                root,
+                mount,
+                Instance {
+                    fstype,
+                    source,
+                    data,
+                },
+            )?,
             MountSource::Cgroup => cgroups(root, mount, cgroup)?,
         };
         if let Some(fd) = done {
@@ -93,22 +104,32 @@ fn bind(
         .at(Step::Mounts, action)
         .blame(Blame::Caller)?;
     let stat = fstat(&tree).at(Step::Mounts, action)?;
-    check_below_proc(mount, Some(&tree))?;
     apply_attributes(&tree, mount, mount.set, mount.clear)?;
     let target = destination(root, mount, &stat)?;
+    check_target(root, mount, &target, Some(&tree))?;
     attach(&tree, &target, mount)?;
     Ok(None)
+}
+
+/// A new instance of a file system, as the spec describes it.
+#[derive(Debug, Clone, Copy)]
+struct Instance<'a> {
+    fstype: &'a str,
+    source: &'a str,
+    data: &'a [(String, Option<String>)],
 }
 
 fn filesystem(
     root: &InRoot,
     mount: &Mount,
-    fstype: &str,
-    source: &str,
-    data: &[(String, Option<String>)],
+    instance: Instance<'_>,
 ) -> Result<Option<OwnedFd>, SetupError> {
+    let Instance {
+        fstype,
+        source,
+        data,
+    } = instance;
     let action = || describe(mount);
-    check_below_proc(mount, None)?;
     let in_the_way = || {
         because(
             Step::Mounts,
@@ -128,6 +149,13 @@ fn filesystem(
         .create_dir_all(&mount.destination, 0o755)
         .at(Step::Mounts, action)
         .blame(Blame::Image)?;
+    check_target(root, mount, &target, None)?;
+    if data
+        .iter()
+        .any(|(_, value)| value.as_ref().is_some_and(|v| v.len() >= MAX_VALUE))
+    {
+        return long_options(root, mount, &target, instance);
+    }
     let context = FsContext::open(fstype)
         .at(Step::Mounts, action)
         .blame(Blame::Caller)?;
@@ -164,8 +192,14 @@ fn filesystem(
     apply_attributes(&fresh, mount, MountFlags::default(), MountFlags::default())?;
     attach(&fresh, &target, mount)?;
     if mount.tmpcopyup {
-        let from = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&target));
-        copy_up(&from, &fresh).at(Step::Mounts, action)?;
+        copy_up(
+            target,
+            fresh
+                .try_clone()
+                .map_err(|e| hull_sys::fd::errno(&e))
+                .at(Step::Mounts, action)?,
+        )
+        .at(Step::Mounts, action)?;
     }
     Ok(late.then_some(fresh))
 }
@@ -181,22 +215,84 @@ fn explain(error: SetupError, context: &FsContext) -> SetupError {
     }
 }
 
-/// Refuses what would put a fake file where the kernel's own is expected.
-fn check_below_proc(mount: &Mount, bound: Option<&OwnedFd>) -> Result<(), SetupError> {
-    let refuse = |why| Err(because(Step::Mounts, Blame::Caller, describe(mount), why));
-    if mount.destination == "/proc" {
-        let Some(source) = bound else { return Ok(()) };
-        return match hull_sys::fs::filesystem_magic(source) {
-            Ok(PROC_SUPER_MAGIC) => Ok(()),
-            _ => refuse("only a procfs can be mounted on /proc"),
+/// fsconfig(2) takes no longer value, as an overlay of many layers has. mount(2) takes a page of
+/// options; the target is still the descriptor that was resolved.
+fn long_options(
+    root: &InRoot,
+    mount: &Mount,
+    target: &OwnedFd,
+    instance: Instance<'_>,
+) -> Result<Option<OwnedFd>, SetupError> {
+    let Instance {
+        fstype,
+        source,
+        data,
+    } = instance;
+    let action = || describe(mount);
+    let words: Vec<String> = data
+        .iter()
+        .map(|(key, value)| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.clone(),
+        })
+        .collect();
+    nix::mount::mount(
+        Some(source),
+        magic_link(target).as_str(),
+        Some(fstype),
+        MsFlags::empty(),
+        Some(words.join(",").as_str()),
+    )
+    .at(Step::Mounts, action)
+    .blame(Blame::Caller)?;
+    let fresh = root.resolve(&mount.destination).at(Step::Mounts, action)?;
+    apply_attributes(&fresh, mount, mount.set, MountFlags::default())?;
+    set_propagation(&fresh, mount)?;
+    Ok(None)
+}
+
+fn magic_link(fd: &impl AsRawFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// Refuses what would put a fake file where the kernel's own is expected (CVE-2019-16884). The
+/// destination itself is looked at, not its name: a link in the image may lead there.
+fn check_target(
+    root: &InRoot,
+    mount: &Mount,
+    target: &OwnedFd,
+    bound: Option<&OwnedFd>,
+) -> Result<(), SetupError> {
+    let action = || describe(mount);
+    let refuse = |why| Err(because(Step::Mounts, Blame::Caller, action(), why));
+    let on_proc = |fd: &OwnedFd| {
+        hull_sys::fs::filesystem_magic(fd).is_ok_and(|magic| magic == PROC_SUPER_MAGIC)
+    };
+    let real = |fd: &dyn AsRawFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let (top, place) = real(&root.as_fd())
+        .and_then(|top| Ok((top, real(target)?)))
+        .map_err(|e| hull_sys::fd::errno(&e))
+        .at(Step::Mounts, action)?;
+    let inside = place.strip_prefix(&top).unwrap_or(&place);
+    if inside.as_os_str().is_empty() {
+        return refuse("it would cover the root itself");
+    }
+    if inside == Path::new("proc") {
+        return match bound {
+            Some(source) if !on_proc(source) => refuse("only a procfs can be mounted on /proc"),
+            _ => Ok(()),
         };
     }
-    if mount.destination.starts_with("/proc/")
-        && !ALLOWED_BELOW_PROC.contains(&mount.destination.as_str())
-    {
-        return refuse("nothing but a few known files can be mounted below /proc");
+    if !on_proc(target) && !inside.starts_with("proc") {
+        return Ok(());
     }
-    Ok(())
+    if ALLOWED_BELOW_PROC
+        .iter()
+        .any(|allowed| inside == Path::new(allowed))
+    {
+        return Ok(());
+    }
+    refuse("nothing but a few known files can be mounted below /proc")
 }
 
 /// Where to put it: a directory for a directory, a file for anything else, made if missing.
@@ -236,14 +332,19 @@ fn apply_attributes(
 fn attach(tree: &OwnedFd, target: &OwnedFd, mount: &Mount) -> Result<(), SetupError> {
     let action = || describe(mount);
     move_mount(tree, target).at(Step::Mounts, action)?;
+    set_propagation(tree, mount)
+}
+
+fn set_propagation(tree: &OwnedFd, mount: &Mount) -> Result<(), SetupError> {
     let Some((propagation, recursive)) = mount.propagation else {
         return Ok(());
     };
+    let propagation = propagation_flag(propagation).bits();
     let attr = MountAttr {
-        propagation: propagation_flag(propagation).bits(),
+        propagation,
         ..MountAttr::default()
     };
-    set_attr(tree, attr, recursive).at(Step::Mounts, action)
+    set_attr(tree, attr, recursive).at(Step::Mounts, || describe(mount))
 }
 
 /// The container's own cgroups, as the host's hierarchies have them. A bind of the container's
@@ -308,35 +409,4 @@ fn bind_hierarchy(
     apply_attributes(&tree, mount, set, mount.clear)?;
     let target = view.create_dir_all(name, 0o755).at(Step::Mounts, action)?;
     move_mount(&tree, &target).at(Step::Mounts, action)
-}
-
-/// Copies what a tmpfs covers into it, one directory tree with modes and owners (`tmpcopyup`).
-fn copy_up(from: &str, into: &OwnedFd) -> Result<(), hull_sys::Errno> {
-    let into = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(into));
-    copy_tree(std::path::Path::new(from), std::path::Path::new(&into))
-}
-
-fn copy_tree(from: &std::path::Path, into: &std::path::Path) -> Result<(), hull_sys::Errno> {
-    use std::os::unix::fs::{MetadataExt as _, lchown, symlink};
-    let errno = |e: std::io::Error| hull_sys::fd::errno(&e);
-    for entry in std::fs::read_dir(from).map_err(errno)? {
-        let entry = entry.map_err(errno)?;
-        let meta = entry.metadata().map_err(errno)?;
-        let target = into.join(entry.file_name());
-        if meta.is_dir() {
-            std::fs::create_dir(&target).map_err(errno)?;
-            copy_tree(&entry.path(), &target)?;
-        } else if meta.is_symlink() {
-            symlink(std::fs::read_link(entry.path()).map_err(errno)?, &target).map_err(errno)?;
-        } else if meta.is_file() {
-            std::fs::copy(entry.path(), &target).map_err(errno)?;
-        } else {
-            continue;
-        }
-        lchown(&target, Some(meta.uid()), Some(meta.gid())).map_err(errno)?;
-        if !meta.is_symlink() {
-            std::fs::set_permissions(&target, meta.permissions()).map_err(errno)?;
-        }
-    }
-    Ok(())
 }

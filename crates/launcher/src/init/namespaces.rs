@@ -56,11 +56,10 @@ fn refuse_host_network(plan: &Plan, joined: &[(NamespaceKind, OwnedFd)]) -> Resu
 }
 
 /// Joins all namespaces of a running container at once through the pidfd of its init process. The
-/// PID namespace was joined by the launcher: it only acts on children.
+/// PID namespace only counts for children (setns(2)).
 pub(super) fn join_container(init: &OwnedFd, kinds: &[NamespaceKind]) -> Result<(), SetupError> {
     let flags = kinds
         .iter()
-        .filter(|&&kind| kind != NamespaceKind::Pid)
         .fold(0, |flags, &kind| flags | clone_flag(kind));
     if flags == 0 {
         return Ok(());

@@ -24,21 +24,34 @@ pub(super) fn propagation_flag(propagation: Propagation) -> MsFlags {
     }
 }
 
-/// Cuts the mount namespace off the host's and makes the root file system a mount of its own.
+/// Sets how mount events travel and makes the root file system a mount of its own.
 pub(super) fn prepare(root: &Root) -> Result<InRoot, SetupError> {
     let action = || format!("prepare root {:?}", root.path);
-    // Slave, not private: mounts that the host makes later still come in where a volume asks for it.
-    mount(NONE, "/", NONE, MsFlags::MS_SLAVE | MsFlags::MS_REC, NONE)
-        .at(Step::RootfsPrepare, || {
-            "make / a recursive slave".to_owned()
-        })?;
+    // By default a slave: mounts that the host makes later still come in where a volume asks for it,
+    // none of ours go out. A shared root is for volumes that ask for the other direction too.
+    let propagation = root.propagation.map_or(MsFlags::MS_SLAVE, propagation_flag);
+    mount(NONE, "/", NONE, propagation | MsFlags::MS_REC, NONE).at(Step::RootfsPrepare, || {
+        "set the propagation of /".to_owned()
+    })?;
     let original = InRoot::open(Path::new(&root.path))
         .at(Step::RootfsPrepare, action)
         .blame(Blame::Caller)?;
+    if propagation == MsFlags::MS_SHARED {
+        // What is mounted next must not show on the host, and pivot_root refuses a shared parent.
+        make_parent_private(&original).at(Step::RootfsPrepare, action)?;
+    }
     // pivot_root demands a mount point; the copy also keeps the flags of the original.
     let copy = clone_tree_at(&original, true).at(Step::RootfsPrepare, action)?;
     move_mount(&copy, &original).at(Step::RootfsPrepare, action)?;
     Ok(InRoot::from_fd(copy))
+}
+
+/// Makes the mount that a directory lies on private.
+fn make_parent_private(directory: &InRoot) -> Result<(), Errno> {
+    let id = hull_sys::mount::id_of(directory)?;
+    let mounts = hull_sys::mount::list()?;
+    let parent = mounts.iter().find(|m| m.id == id).ok_or(Errno::ENOENT)?;
+    mount(NONE, &parent.point, NONE, MsFlags::MS_PRIVATE, NONE)
 }
 
 /// Makes the prepared root "/" and gets rid of the host's tree.
@@ -88,31 +101,17 @@ fn pivot_into(root: &InRoot) -> Result<(), Errno> {
 /// For hosts whose root is an initramfs, which cannot be pivoted. First every other view of proc and
 /// sysfs goes away: what is left behind the moved root must offer nothing unmasked.
 fn move_into(root: &InRoot, plan: &Plan) -> Result<(), Errno> {
-    let info =
-        std::fs::read_to_string("/proc/self/mountinfo").map_err(|e| hull_sys::fd::errno(&e))?;
-    for line in info.lines() {
-        let (Some(point), Some(fstype)) = (
-            line.split(' ').nth(4),
-            line.split(" - ")
-                .nth(1)
-                .and_then(|rest| rest.split(' ').next()),
-        ) else {
-            continue;
-        };
-        if matches!(fstype, "proc" | "sysfs") && !Path::new(point).starts_with(&plan.root.path) {
-            match umount2(point, MntFlags::MNT_DETACH) {
-                Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
-                Err(Errno::EPERM) => {
-                    mount(
-                        Some("tmpfs"),
-                        point,
-                        Some("tmpfs"),
-                        MsFlags::MS_RDONLY,
-                        NONE,
-                    )?;
-                }
-                Err(e) => return Err(e),
+    let hidden = |m: &hull_sys::mount::MountInfo| {
+        matches!(m.fstype.as_str(), "proc" | "sysfs") && !m.point.starts_with(&plan.root.path)
+    };
+    for shown in hull_sys::mount::list()?.into_iter().filter(hidden) {
+        match umount2(&shown.point, MntFlags::MNT_DETACH) {
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(Errno::EPERM) => {
+                let flags = MsFlags::MS_RDONLY;
+                mount(Some("tmpfs"), &shown.point, Some("tmpfs"), flags, NONE)?;
             }
+            Err(e) => return Err(e),
         }
     }
     fchdir(root.as_fd())?;
