@@ -49,7 +49,7 @@ ifneq ($(CLIENTS),no)
 	@$(MAKE) --no-print-directory clients || \
 		echo "test: the tests on containerd 2.x will fail; make test CLIENTS=no leaves them out" >&2
 endif
-	$(CARGO) test --locked --workspace --exclude hull-e2e
+	$(CARGO) test --locked --workspace --exclude hull-e2e --features hull-shim/fault-points
 	$(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
 
 check: build layers ## formatting, lints, docs, crate arrows, licences, no NSS in the binaries

@@ -36,7 +36,7 @@ pub fn freeze(paths: &CgroupPaths) -> Result<(), Error> {
         limit: "pause",
         controller: "freezer".to_owned(),
     })?;
-    freezer.freeze()
+    freezer.freeze(DEADLINE)
 }
 
 /// Lets every process of the cgroup go on. A cgroup that is not frozen or does not exist is no
@@ -45,15 +45,20 @@ pub fn freeze(paths: &CgroupPaths) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Timeout`] after 10 s, [`Error::Write`] when the kernel refuses.
 pub fn thaw(paths: &CgroupPaths) -> Result<(), Error> {
+    thaw_within(paths, DEADLINE)
+}
+
+/// [`thaw`] with a limit of its own for each freezer.
+pub(crate) fn thaw_within(paths: &CgroupPaths, limit: Duration) -> Result<(), Error> {
     if let Some(unified) = &paths.unified
         && let Some(dir) = CgroupDir::open_if_present(unified)?
         && dir.has("cgroup.freeze")
     {
-        Freezer::Unified(dir).thaw()?;
+        Freezer::Unified(dir).thaw(limit)?;
     }
     // Someone else may have used the other freezer.
     match v1_freezer(paths)? {
-        Some(dir) => Freezer::V1(dir).thaw(),
+        Some(dir) => Freezer::V1(dir).thaw(limit),
         None => Ok(()),
     }
 }
@@ -73,22 +78,22 @@ impl Freezer {
         Ok(v1_freezer(paths)?.map(Self::V1))
     }
 
-    pub(crate) fn freeze(&self) -> Result<(), Error> {
+    pub(crate) fn freeze(&self, limit: Duration) -> Result<(), Error> {
         let result = match self {
-            Self::Unified(dir) => set_unified(dir, "1", "frozen 1", "is not frozen"),
-            Self::V1(dir) => freeze_v1(dir),
+            Self::Unified(dir) => set_unified(dir, "1", "frozen 1", "is not frozen", limit),
+            Self::V1(dir) => freeze_v1(dir, limit),
         };
         if matches!(result, Err(Error::Timeout { .. })) {
             // Half a container stopped is worse than none; the timeout is what gets reported.
-            self.thaw().ok();
+            self.thaw(limit).ok();
         }
         result
     }
 
-    pub(crate) fn thaw(&self) -> Result<(), Error> {
+    pub(crate) fn thaw(&self, limit: Duration) -> Result<(), Error> {
         match self {
-            Self::Unified(dir) => set_unified(dir, "0", "frozen 0", "is still frozen"),
-            Self::V1(dir) => thaw_v1(dir),
+            Self::Unified(dir) => set_unified(dir, "0", "frozen 0", "is still frozen", limit),
+            Self::V1(dir) => thaw_v1(dir, limit),
         }
     }
 }
@@ -109,6 +114,7 @@ fn set_unified(
     value: &str,
     awaited: &str,
     failure: &'static str,
+    limit: Duration,
 ) -> Result<(), Error> {
     let events = dir.path_of("cgroup.events");
     let failed = |errno| Error::Io {
@@ -121,7 +127,7 @@ fn set_unified(
     let inotify = Inotify::new().map_err(failed)?;
     inotify.watch_modify(&events_path).map_err(failed)?;
     dir.write("cgroup.freeze", value)?;
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + limit;
     loop {
         if dir
             .read("cgroup.events")?
@@ -132,14 +138,14 @@ fn set_unified(
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if !wait_readable(&inotify, left).map_err(failed)? {
-            return Err(timeout(dir, failure));
+            return Err(timeout(dir, failure, limit));
         }
         inotify.drain().map_err(failed)?;
     }
 }
 
-fn freeze_v1(dir: &CgroupDir) -> Result<(), Error> {
-    let deadline = Instant::now() + DEADLINE;
+fn freeze_v1(dir: &CgroupDir, limit: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + limit;
     let mut tries = 0;
     while Instant::now() < deadline {
         // Writing once more makes the kernel look at processes that were forked meanwhile.
@@ -153,11 +159,11 @@ fn freeze_v1(dir: &CgroupDir) -> Result<(), Error> {
         }
         sleep(Duration::from_millis(1).saturating_mul(tries.min(10)));
     }
-    Err(timeout(dir, "is not frozen"))
+    Err(timeout(dir, "is not frozen", limit))
 }
 
-fn thaw_v1(dir: &CgroupDir) -> Result<(), Error> {
-    let deadline = Instant::now() + DEADLINE;
+fn thaw_v1(dir: &CgroupDir, limit: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
         if dir.read("freezer.state")?.trim() == "THAWED" {
             return Ok(());
@@ -168,13 +174,13 @@ fn thaw_v1(dir: &CgroupDir) -> Result<(), Error> {
         }
         sleep(Duration::from_millis(1));
     }
-    Err(timeout(dir, "is still frozen"))
+    Err(timeout(dir, "is still frozen", limit))
 }
 
-fn timeout(dir: &CgroupDir, what: &'static str) -> Error {
+fn timeout(dir: &CgroupDir, what: &'static str, limit: Duration) -> Error {
     Error::Timeout {
         path: dir.path().to_owned(),
         what,
-        seconds: DEADLINE.as_secs(),
+        seconds: limit.as_secs(),
     }
 }

@@ -29,7 +29,7 @@ mod update;
 pub use create::create;
 pub use error::Error;
 pub use freezer::{freeze, thaw};
-pub use kill::kill;
+pub use kill::{kill, kill_within};
 pub use layout::Layout;
 pub use oom::OomWatch;
 pub use processes::{is_populated, join_self, pids};

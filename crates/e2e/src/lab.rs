@@ -74,6 +74,14 @@ impl Lab {
         }
     }
 
+    /// A world whose shim has fault points and acts on one: `<step>:<kill|fail>`.
+    pub fn with_fault(fault: &str) -> Self {
+        let mut lab = Self::new();
+        lab.binary.binary = target::fault_binary();
+        lab.binary.env.push(("HULL_FAULT".into(), fault.into()));
+        lab
+    }
+
     /// The tag: the containerd namespace and the parent cgroup.
     pub fn tag(&self) -> &str {
         &self.tag
@@ -113,6 +121,11 @@ impl Lab {
     /// The same with other streams.
     pub fn container_with(&self, spec: &Spec, streams: Streams) -> Container<'_> {
         Container::start_shim(self, &self.id("box"), spec, streams)
+    }
+
+    /// The same with an id of the test's choice, for what the kernel knows by that name.
+    pub fn container_named(&self, id: &str, spec: &Spec) -> Container<'_> {
+        Container::start_shim(self, id, spec, Streams::OUTPUT)
     }
 
     /// The parent of the containers' cgroups, from the root of each hierarchy.

@@ -54,6 +54,20 @@ pub fn shim_binary() -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is neither in {} nor in PATH", bin_dir().display()))
 }
 
+/// The shim that was built with fault points: `HULL_FAULT_BIN`, or where `make test` builds it.
+pub fn fault_binary() -> PathBuf {
+    let path = from_env(
+        "HULL_FAULT_BIN",
+        "target/x86_64-unknown-linux-gnu/debug/containerd-shim-hull-v1",
+    );
+    assert!(
+        path.exists(),
+        "{} is missing: cargo build --features fault-points",
+        path.display()
+    );
+    path
+}
+
 /// A name that nothing else on this machine has. It becomes a containerd namespace, a directory
 /// and a cgroup, so that everything that belongs to a test can be told by it.
 pub fn unique_tag() -> String {

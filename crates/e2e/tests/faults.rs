@@ -1,0 +1,130 @@
+//! A process of hull dies, or a step fails, at every point of making a container: the caller gets one
+//! line that says where, and nothing is left. The shim here is built with fault points.
+
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use hull_e2e::{HookKind, Lab, Spec, block, cgroup, procfs};
+
+/// Steps on the way to the gate, in their order.
+const CREATE: [&str; 18] = [
+    "rootfs mount",
+    "cgroup",
+    "plan",
+    "join cgroup",
+    "namespaces",
+    "session",
+    "rootfs",
+    "mounts",
+    "devices",
+    "runtime hooks",
+    "createContainer hooks",
+    "pivot_root",
+    "console",
+    "sysctl",
+    "masked paths",
+    "credentials",
+    "program",
+    "gate",
+];
+/// Steps behind it.
+const START: [&str; 2] = ["startContainer hooks", "exec"];
+
+fn spec() -> Spec {
+    ["Prestart", "CreateContainer", "StartContainer"]
+        .iter()
+        .fold(Spec::new(["sleep", "600"]), |spec, kind| {
+            let kind = match *kind {
+                "Prestart" => HookKind::Prestart,
+                "CreateContainer" => HookKind::CreateContainer,
+                _ => HookKind::StartContainer,
+            };
+            spec.hook(kind, "/bin/true", &["true"])
+        })
+}
+
+#[track_caller]
+fn create_fails(step: &str, what: &str) {
+    let lab = Lab::with_fault(&format!("{step}:{what}"));
+    let c = lab.container(&spec());
+    for _ in 0..2 {
+        let error = c.try_create().unwrap_err();
+        let text = error.message();
+        assert!(!text.trim().contains('\n'), "more than one line: {text:?}");
+        if what == "fail" {
+            assert!(text.contains(step), "{step}: {text:?}");
+        } else {
+            assert!(
+                text.contains("killed") || text.contains("died"),
+                "{step}: {text:?}"
+            );
+        }
+        assert_eq!(lab.events().of(&c.id), [], "{step}");
+        let rootfs = c.bundle.rootfs().display().to_string();
+        assert!(procfs::mounts_naming(&rootfs).is_empty(), "{step}");
+        let groups = cgroup::directories_naming(&c.cgroup());
+        assert!(groups.is_empty(), "{step}: {groups:?}");
+    }
+}
+
+#[test]
+fn every_step_of_create_can_fail() {
+    CREATE.iter().for_each(|step| create_fails(step, "fail"));
+}
+
+#[test]
+fn a_process_can_be_killed_at_every_step_of_create() {
+    CREATE.iter().for_each(|step| create_fails(step, "kill"));
+}
+
+#[test]
+fn start_reports_a_step_that_failed_and_the_container_can_be_deleted() {
+    for step in START {
+        for what in ["fail", "kill"] {
+            let lab = Lab::with_fault(&format!("{step}:{what}"));
+            let c = lab.container(&spec());
+            c.create();
+            let error = c.try_start("").unwrap_err();
+            assert!(!error.message().contains('\n'), "{error:?}");
+            c.wait();
+            c.delete().unwrap();
+        }
+    }
+}
+
+#[test]
+fn delete_action_finishes_what_a_killed_delete_left() {
+    for step in ["cgroup removal", "rootfs umount"] {
+        let lab = Lab::with_fault(&format!("{step}:kill"));
+        let c = lab.container(&Spec::new(["sleep", "600"]));
+        c.run();
+        c.kill_and_wait();
+        c.delete().unwrap_err();
+        lab.kill_daemon(c.shim_pid());
+        c.wait_for_daemon();
+        lab.binary().delete(&c.id, c.bundle.path()).unwrap();
+        let groups = cgroup::directories_naming(&c.cgroup());
+        assert!(groups.is_empty(), "{step}: {groups:?}");
+        let rootfs = c.bundle.rootfs().display().to_string();
+        assert!(procfs::mounts_naming(&rootfs).is_empty(), "{step}");
+    }
+}
+
+/// An exec that dies on its way leaves the container as it was.
+#[test]
+fn exec_can_fail_or_be_killed_at_every_step_before_its_program() {
+    for step in ["plan", "join cgroup", "namespaces", "session", "exec"] {
+        for what in ["fail", "kill"] {
+            let lab = Lab::with_fault(&format!("exec {step}:{what}"));
+            let c = lab.container(&Spec::new(["sleep", "600"]));
+            let pid = c.run();
+            let stdio = c.add_exec("e", ["true"]);
+            let error = c.try_start("e").unwrap_err();
+            assert!(!error.message().contains('\n'), "{error:?}");
+            drop(stdio);
+            block(c.task.delete(&c.id, "e")).unwrap();
+            let pids = block(c.task.pids(&c.id)).unwrap().processes;
+            let pids: Vec<u32> = pids.iter().map(|process| process.pid).collect();
+            assert_eq!(pids, [pid], "exec {step}:{what}");
+        }
+    }
+}
