@@ -22,7 +22,7 @@ use crate::launch::{Created, Place};
 use crate::lifecycle::Status;
 use crate::process::{Exit, Phase, Process};
 use crate::stdio::Stdio;
-use hull_abi::{ExecId, ExecPlan, Plan};
+use hull_abi::{ExecId, ExecPlan, Plan, SetupError};
 use hull_cgroup::OomWatch;
 use hull_launcher::client::{ChildProcess, SyncSocket};
 use std::collections::HashMap;
@@ -46,6 +46,8 @@ enum Outcome {
         result: Result<(Arc<ChildProcess>, Arc<Stdio>), Error>,
         reply: Reply<u32>,
     },
+    /// Init was reaped. Its output may still move.
+    InitReaped { exit: Exit },
     /// A process was reaped and its output has settled; `None` is init.
     Ended { exec: Option<ExecId>, exit: Exit },
     /// What init left behind was killed, or that was given up.
@@ -61,16 +63,10 @@ enum Outcome {
         result: Result<(), Error>,
         reply: Reply<()>,
     },
-    /// Everything of the container on the host is gone, or not.
-    Removed {
-        result: Result<(), Error>,
-        reply: Reply<ProcessInfo>,
-    },
+    /// Everything of the container on the host is gone and its poststop hooks have run, or not.
+    Removed { result: Result<(), SetupError> },
     /// An exec process' streams are closed.
-    ExecRemoved {
-        id: ExecId,
-        reply: Reply<ProcessInfo>,
-    },
+    ExecRemoved { id: ExecId },
     /// The kernel may have killed something for want of memory.
     OutOfMemory,
 }
@@ -80,18 +76,30 @@ enum Outcome {
 enum Ending {
     /// Init lives.
     No,
-    /// Init was reaped; what it left is being killed, execs are waited for.
-    Waiting { exit: Exit, leftovers_killed: bool },
+    /// Init was reaped; what must come before its exit is waited for.
+    Waiting { exit: Exit, until: Awaited },
     /// Its exit was published.
     Done,
+}
+
+/// What has happened of all that comes between the end of init and its exit event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Awaited {
+    /// Its output has settled.
+    settled: bool,
+    /// What it left in the cgroup was killed.
+    leftovers_killed: bool,
+    /// Execs have had their time to end.
+    execs_overdue: bool,
 }
 
 /// An exec process and how to make it.
 #[derive(Debug)]
 struct Exec {
     process: Process,
-    /// Taken at start, put back when that fails.
     plan: ExecPlan,
+    /// Who deletes it and waits for the end of its output.
+    deletes: Vec<Reply<ProcessInfo>>,
 }
 
 /// The actor.
@@ -104,10 +112,8 @@ struct Container {
     gate: Option<SyncSocket>,
     execs: HashMap<ExecId, Exec>,
     ending: Ending,
-    /// An exit of init that came while it was being started.
-    held_exit: Option<Exit>,
-    /// Somebody deletes the container and waits for the end of init.
-    delete_after_exit: Vec<Reply<ProcessInfo>>,
+    /// Who deletes the container and waits for the end of init or for the removal.
+    deletes: Vec<Reply<ProcessInfo>>,
     removing: bool,
     oom: Option<Arc<OomWatch>>,
     ooms_seen: u64,
@@ -138,8 +144,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, created: Created, streams: Io) -> Conta
         gate: Some(gate),
         execs: HashMap::new(),
         ending: Ending::No,
-        held_exit: None,
-        delete_after_exit: Vec::new(),
+        deletes: Vec::new(),
         removing: false,
         oom: None,
         ooms_seen: 0,
@@ -219,6 +224,7 @@ impl Container {
             Request::Wait { exec, reply } => self.wait(exec.as_ref(), reply),
             Request::Stats { reply } => answer(reply, self.stats()),
             Request::CheckCheckpoint { reply } => answer(reply, self.checkpoint()),
+            Request::Describe { reply } => answer(reply, Ok(self.describe())),
         }
     }
 
@@ -226,7 +232,8 @@ impl Container {
         match outcome {
             Outcome::Started { result, reply } => self.on_started(result, reply),
             Outcome::ExecStarted { id, result, reply } => self.on_exec_started(id, result, reply),
-            Outcome::Ended { exec: None, exit } => self.on_init_ended(exit),
+            Outcome::InitReaped { exit } => self.on_init_reaped(exit),
+            Outcome::Ended { exec: None, .. } => self.on_init_settled(),
             Outcome::Ended {
                 exec: Some(id),
                 exit,
@@ -235,8 +242,8 @@ impl Container {
             Outcome::ExecsOverdue => self.on_execs_overdue(),
             Outcome::Frozen { result, reply } => self.on_frozen(result, reply),
             Outcome::Thawed { result, reply } => self.on_thawed(result, reply),
-            Outcome::Removed { result, reply } => return self.on_removed(result, reply),
-            Outcome::ExecRemoved { id, reply } => self.on_exec_removed(&id, reply),
+            Outcome::Removed { result } => return self.on_removed(result),
+            Outcome::ExecRemoved { id } => self.on_exec_removed(&id),
             Outcome::OutOfMemory => self.on_out_of_memory(),
         }
         Next::Stay
@@ -289,12 +296,14 @@ impl Container {
             return Ok(self.status);
         }
         Ok(match (process.phase, self.status) {
-            (Phase::Created | Phase::Starting, _) => Status::Created,
+            (Phase::Created, _) => Status::Created,
+            (Phase::Starting, _) => Status::Starting,
             (Phase::Stopped(_), _) => Status::Stopped,
             (Phase::Running, status @ (Status::Pausing | Status::Paused)) => status,
-            (Phase::Running, Status::Created | Status::Running | Status::Stopped) => {
-                Status::Running
-            }
+            (
+                Phase::Running,
+                Status::Created | Status::Starting | Status::Running | Status::Stopped,
+            ) => Status::Running,
         })
     }
 }

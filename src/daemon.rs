@@ -3,7 +3,10 @@
 //! One thread. It never forks, mounts or changes its directory, and nothing on it blocks: what could
 //! is done by children of the launcher.
 
+mod leave;
+
 use crate::args::Args;
+use crate::container::Request;
 use crate::error::Error;
 use crate::events::{self, Publisher};
 use crate::registry::Registry;
@@ -14,15 +17,15 @@ use std::io::Write as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub(crate) use leave::{Connected, Leave};
 
 /// How long queued events may take when the daemon leaves.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
-/// After the last container of a daemon that was asked to leave, a pod may still get a new one.
-const GRACE: Duration = Duration::from_millis(500);
+/// How long a container may take to describe itself for the log.
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// What every part of the daemon may use.
 #[derive(Debug)]
@@ -33,38 +36,80 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) layout: hull_cgroup::Layout,
     pub(crate) facts: hull_plan::Host,
-    leave: Leave,
-}
-
-/// Whether and when the daemon ends.
-#[derive(Debug, Default)]
-struct Leave {
-    asked: AtomicBool,
-    now: Notify,
+    pub(crate) leave: Leave,
 }
 
 impl Shared {
     /// Shutdown: leaves once there is no container. Asked while there are some, it is remembered.
     pub(crate) fn shutdown(&self) {
-        self.leave.asked.store(true, Ordering::Relaxed);
+        self.leave.ask(self.registry.is_empty());
+    }
+
+    /// A container is gone, or one that was to be made; a shutdown that was asked for before may be
+    /// due.
+    pub(crate) fn container_removed(&self) {
+        hull_sys::process::trim_heap();
         if self.registry.is_empty() {
-            self.leave.now.notify_one();
+            self.leave.emptied();
         }
     }
 
-    /// A container is gone; a shutdown that was asked for before may be due.
-    pub(crate) fn container_removed(self: &Arc<Self>) {
-        hull_sys::process::trim_heap();
-        if !self.leave.asked.load(Ordering::Relaxed) || !self.registry.is_empty() {
-            return;
+    /// Writes what the daemon knows to the log, for people who look for a fault.
+    async fn describe(&self) {
+        log::info!(
+            "state: {}, launcher {}, {} events wait",
+            self.leave,
+            if self.launcher.is_busy() { "busy" } else { "idle" },
+            self.publisher.waiting(),
+        );
+        for (id, container) in self.registry.all() {
+            let line = match container {
+                None => "being created".to_owned(),
+                Some(container) => {
+                    let asked = container.ask(|reply| Request::Describe { reply });
+                    match tokio::time::timeout(DESCRIBE_DEADLINE, asked).await {
+                        Ok(Ok(line)) => line,
+                        Ok(Err(e)) => e.line(),
+                        Err(_) => "does not answer".to_owned(),
+                    }
+                }
+            };
+            log::info!("state of container {id}: {line}");
         }
-        let shared = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(GRACE).await;
-            if shared.registry.is_empty() {
-                shared.leave.now.notify_one();
+    }
+}
+
+/// The signals that mean something to the daemon, besides SIGCHLD.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    user: Signal,
+}
+
+impl Signals {
+    fn watch() -> Result<Self, Error> {
+        let watch = |kind| signal(kind).map_err(|e| Error::host("watch signals", e));
+        Ok(Self {
+            terminate: watch(SignalKind::terminate())?,
+            interrupt: watch(SignalKind::interrupt())?,
+            user: watch(SignalKind::user_defined1())?,
+        })
+    }
+}
+
+/// Returns when it is time to leave.
+async fn stay(shared: &Arc<Shared>, signals: &mut Signals) {
+    let mut due = std::pin::pin!(shared.leave.due(&shared.registry));
+    loop {
+        tokio::select! {
+            () = &mut due => return,
+            _ = signals.terminate.recv() => return log::info!("leaving at SIGTERM"),
+            _ = signals.interrupt.recv() => return log::info!("leaving at SIGINT"),
+            _ = signals.user.recv() => {
+                let shared = Arc::clone(shared);
+                tokio::spawn(async move { shared.describe().await });
             }
-        });
+        }
     }
 }
 
@@ -129,18 +174,15 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
             leave: Leave::default(),
         });
         let children = signal(SignalKind::child()).map_err(own("watch SIGCHLD"))?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(own("watch SIGTERM"))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(own("watch SIGINT"))?;
+        let mut signals = Signals::watch()?;
         let reaper = shared.launcher.clone();
         tokio::spawn(async move { reaper.reap_orphans(children).await });
         let mut server = server::start(listener, &shared).await?;
         status.write_all(READY).map_err(own("tell start"))?;
         log::info!("serving");
-        tokio::select! {
-            () = shared.leave.now.notified() => {}
-            _ = terminate.recv() => log::info!("leaving at SIGTERM"),
-            _ = interrupt.recv() => log::info!("leaving at SIGINT"),
-        }
+        stay(&shared, &mut signals).await;
+        // Nothing ran since it was decided, so there is still no container, and there will be none.
+        shared.registry.close();
         if let Some(socket) = &args.socket {
             // Whoever looks for us from now on must start another one.
             drop(std::fs::remove_file(socket));

@@ -19,14 +19,18 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// 128 + SIGKILL: what became of the process as far as anybody can tell.
 const EXIT_STATUS: u32 = 137;
 
-/// How long the killed init process may take to be gone. Only one in uninterruptible sleep needs
-/// more than a moment.
-const GONE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long everything that is killed may take to be gone. Only a process in uninterruptible sleep
+/// needs more than a moment. Unmounting comes after that, however it went, and takes a second at
+/// most, as does removing cgroups.
+const KILL_DEADLINE: Duration = Duration::from_secs(2);
+
+/// When the last poststop hook must have ended, counted from our start: containerd waits 5 s.
+const HOOKS_DEADLINE: Duration = Duration::from_millis(4500);
 
 /// Longest address that is read.
 const ADDRESS_LIMIT: u64 = 4096;
@@ -36,6 +40,7 @@ const ADDRESS_LIMIT: u64 = 4096;
 /// # Errors
 /// The first thing that could not be cleaned up; the others were tried all the same.
 pub(crate) fn delete(args: &Args) -> Result<(), Error> {
+    let began = Instant::now();
     let bundle = match &args.bundle {
         Some(bundle) => bundle.clone(),
         None => std::env::current_dir().map_err(|e| Error::host("find the bundle", e))?,
@@ -51,6 +56,7 @@ pub(crate) fn delete(args: &Args) -> Result<(), Error> {
         Some(state) => {
             clean_up(&state)?;
             state_file::remove(&bundle)?;
+            run_poststop(&state, &bundle, began + HOOKS_DEADLINE);
             state.pid
         }
         None => 0,
@@ -70,9 +76,11 @@ pub(crate) fn delete(args: &Args) -> Result<(), Error> {
 
 /// Kills what is left, removes the cgroup, unmounts the root file system.
 fn clean_up(state: &StateFile) -> Result<(), Error> {
+    let deadline = Instant::now() + KILL_DEADLINE;
     let init = kill_init(state);
-    let killed = hull_cgroup::kill(&state.cgroup).map_err(Error::from);
-    let gone = init.and_then(|init| init.map_or(Ok(()), |init| wait_gone(state.pid, &init)));
+    let killed = hull_cgroup::kill_within(&state.cgroup, KILL_DEADLINE).map_err(Error::from);
+    let gone =
+        init.and_then(|init| init.map_or(Ok(()), |init| wait_gone(state.pid, &init, deadline)));
     let removed = hull_cgroup::remove(&state.cgroup).map_err(Error::from);
     let unmounted = unmount(state);
     gone.and(killed).and(removed).and(unmounted)
@@ -115,12 +123,43 @@ fn kill_init(state: &StateFile) -> Result<Option<OwnedFd>, Error> {
     }
 }
 
-fn wait_gone(pid: i32, init: &OwnedFd) -> Result<(), Error> {
-    match pidfd::wait_ended(init, GONE_DEADLINE) {
+/// Runs the poststop hooks that the daemon could not run any more. Their failures are told and no
+/// more: the container is gone whatever they say.
+fn run_poststop(state: &StateFile, bundle: &Path, deadline: Instant) {
+    let Some(poststop) = &state.poststop else {
+        return;
+    };
+    let cwd = bundle.to_string_lossy();
+    for hook in &poststop.hooks {
+        // Whole seconds are what a hook's timeout has.
+        let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+        let Some(left) = u32::try_from(left).ok().filter(|left| *left > 0) else {
+            return warn("no time is left for the other poststop hooks");
+        };
+        let mut hook = hook.clone();
+        hook.timeout_seconds = Some(hook.timeout_seconds.map_or(left, |own| own.min(left)));
+        if let Err(e) = hull_launcher::host::run_poststop(&[hook], &poststop.state, &cwd) {
+            warn(&Error::from(e).line());
+        }
+    }
+}
+
+/// containerd logs what `delete` writes here.
+#[expect(
+    clippy::print_stderr,
+    reason = "an action that succeeds has no other way to tell"
+)]
+fn warn(text: &str) {
+    eprintln!("{text}");
+}
+
+fn wait_gone(pid: i32, init: &OwnedFd, deadline: Instant) -> Result<(), Error> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    match pidfd::wait_ended(init, left) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::Deadline(format!(
             "process {pid} is not gone {} s after SIGKILL",
-            GONE_DEADLINE.as_secs()
+            KILL_DEADLINE.as_secs()
         ))),
         Err(e) => Err(Error::host(format!("wait for process {pid}"), e)),
     }

@@ -3,8 +3,8 @@
 //! One task sends one event after the other in the order of [`Publisher::publish`], which never
 //! waits. The connection is made when the first event needs it and again after it broke, so a shim
 //! starts and goes on without containerd. An event that cannot be delivered is tried again in its
-//! place, so that none overtakes it, and given up after a while; events beyond a bound are dropped.
-//! Both are counted and logged.
+//! place, so that none overtakes it, and given up after a while; events beyond a bound are dropped,
+//! those about the end of processes last. Both are counted and logged.
 
 mod event;
 
@@ -24,6 +24,10 @@ use ttrpc::asynchronous::transport::Socket;
 
 /// Most events that wait; at some 300 bytes each they stay below 1 MiB while containerd is down.
 const QUEUE: usize = 2048;
+
+/// Places in the queue that only exits and deletes take. Clients can do without news of a start, but
+/// a container whose exit is lost runs for ever in their eyes.
+const RESERVED: usize = QUEUE / 2;
 
 /// Most time for one connection or one call.
 const CALL: Duration = Duration::from_secs(5);
@@ -59,6 +63,22 @@ struct Forwarder {
     client: Option<EventsClient>,
 }
 
+/// Why an event was not delivered.
+struct Unsent {
+    error: String,
+    /// The answer would be the same every time.
+    is_final: bool,
+}
+
+impl From<String> for Unsent {
+    fn from(error: String) -> Self {
+        Self {
+            error,
+            is_final: false,
+        }
+    }
+}
+
 /// The path to dial: `TTRPC_ADDRESS`, else what containerd makes of its gRPC address.
 pub(crate) fn address(ttrpc_address: Option<&str>, grpc_address: &str) -> String {
     let address = match ttrpc_address {
@@ -89,6 +109,7 @@ impl Publisher {
     /// Queues an event with the present time. Never waits; an event that finds the queue full is
     /// dropped and counted.
     pub(crate) fn publish(&self, event: Event) {
+        let is_end = matches!(event, Event::Exit { .. } | Event::Delete { .. });
         let (topic, event) = match event.pack() {
             Ok(packed) => packed,
             Err(e) => return log::error!("cannot encode an event: {e}"),
@@ -100,9 +121,15 @@ impl Publisher {
             event: MessageField::some(event),
             ..Default::default()
         };
-        if self.queue.try_send(Item::Event(envelope)).is_err() {
+        let has_room = is_end || self.queue.capacity() > RESERVED;
+        if !has_room || self.queue.try_send(Item::Event(envelope)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many events wait in the queue.
+    pub(crate) fn waiting(&self) -> usize {
+        QUEUE - self.queue.capacity()
     }
 
     /// Waits until everything published so far was sent or given up, at most for `deadline`.
@@ -137,12 +164,11 @@ impl Forwarder {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=ATTEMPTS {
-            let error = match self.send(envelope).await {
-                Ok(()) => return,
-                Err(e) => e,
+            let Err(Unsent { error, is_final }) = self.send(envelope).await else {
+                return;
             };
             let topic = &envelope.topic;
-            if attempt == ATTEMPTS || Instant::now() + pause > deadline {
+            if is_final || attempt == ATTEMPTS || Instant::now() + pause > deadline {
                 log::error!("event {topic} is given up after {attempt} tries: {error}");
                 return;
             }
@@ -152,7 +178,7 @@ impl Forwarder {
         }
     }
 
-    async fn send(&mut self, envelope: &Envelope) -> Result<(), String> {
+    async fn send(&mut self, envelope: &Envelope) -> Result<(), Unsent> {
         let client = match self.client.take() {
             Some(client) => client,
             None => EventsClient::new(dial(&self.path).await?),
@@ -164,7 +190,7 @@ impl Forwarder {
         let call = client.forward(ttrpc::context::with_duration(CALL), &request);
         // ttrpc's own limit ends the wait on the other side; ours holds whatever ttrpc does.
         let sent = match timeout(CALL, call).await {
-            Err(_) => return Err(format!("no answer in {} s", CALL.as_secs())),
+            Err(_) => return Err(format!("no answer in {} s", CALL.as_secs()).into()),
             Ok(sent) => sent,
         };
         match sent {
@@ -177,9 +203,13 @@ impl Forwarder {
                 if status.code != EnumOrUnknown::new(ttrpc::Code::DEADLINE_EXCEEDED) {
                     self.client = Some(client);
                 }
-                Err(status.message)
+                let refusals = [ttrpc::Code::INVALID_ARGUMENT, ttrpc::Code::UNIMPLEMENTED];
+                Err(Unsent {
+                    is_final: refusals.map(EnumOrUnknown::new).contains(&status.code),
+                    error: status.message,
+                })
             }
-            Err(e) => Err(e.to_string()),
+            Err(e) => Err(e.to_string().into()),
         }
     }
 }

@@ -1,18 +1,27 @@
 //! Making the processes of a container: from a request to an init process at the gate, from a
 //! registered exec to a running program. Every step that fails undoes what was done before.
 
+mod hooks;
+mod place;
+
+pub(crate) use hooks::{poststart, poststop};
+pub(crate) use place::{Place, forget, release_job};
+
 use crate::daemon::Shared;
 use crate::error::Error;
 use crate::events::Io;
 use crate::options::Options;
-use crate::state_file::StateFile;
 use crate::stdio::{self, Stdio};
 use hull_abi::{
-    Blame, CgroupPaths, CgroupSetup, ContainerId, ExecPlan, FdRole, FromInit, Hook, HostJob,
-    HostMount, NamespaceKind, Plan, SetupError, Spawn, Step, ToInit,
+    Blame, CgroupPaths, CgroupSetup, ContainerId, ExecPlan, FdRole, FromInit, Hook, HostJob, HostMount,
+    NamespaceKind, Plan, SetupError, Spawn, Step, ToInit,
 };
-use hull_launcher::client::{ChildProcess, Launched, SpawnArgs, SyncSocket};
+use hull_launcher::client::{ChildProcess, JobError, Launched, SpawnArgs, SyncSocket};
+use place::remember;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +34,8 @@ const SETUP_DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const RELEASE_DEADLINE: Duration = Duration::from_secs(60);
 /// Hooks have timeouts of their own; this is for those that bring none.
 const HOOKS_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+/// Largest config.json that is read. Real ones have some 10 KiB.
+const CONFIG_LIMIT: u64 = 16 << 20;
 /// How long a process that reported its failure may take to end.
 const END_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -48,19 +59,6 @@ pub(crate) struct Created {
     pub(crate) gate: SyncSocket,
 }
 
-/// Where a container lives on the host.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) id: ContainerId,
-    pub(crate) bundle: PathBuf,
-    pub(crate) rootfs: PathBuf,
-    pub(crate) rootfs_mounted: bool,
-    pub(crate) cgroup: CgroupPaths,
-    pub(crate) keyring: Option<String>,
-    /// Owner of the standard streams.
-    pub(crate) io_owner: (u32, u32),
-}
-
 /// What Start of an exec process needs.
 #[derive(Debug)]
 pub(crate) struct ExecArgs {
@@ -79,28 +77,30 @@ pub(crate) async fn create(shared: &Shared, args: CreateArgs) -> Result<Created,
     for warning in &plan.warnings {
         log::warn!("container {}: {warning}", place.id);
     }
-    remember(&place, 0)?;
-    let made = prepare(shared, &args, &plan, &place).await;
-    let outcome = match made {
-        Err(error) => Err(error),
-        Ok(()) => match init(shared, &args, &plan, &place).await {
-            Ok(Waiting { child, stdio, gate }) => {
-                return Ok(Created {
-                    plan,
-                    place,
-                    child,
-                    stdio,
-                    gate,
-                });
-            }
-            Err(error) => {
-                undo(shared, &plan, &place).await;
-                Err(error)
-            }
-        },
-    };
-    forget(&place);
-    outcome
+    remember(&plan, &place, 0)?;
+    prepare(shared, &args, &plan, &place).await?;
+    match init(shared, &args, &plan, &place).await {
+        Ok(Waiting { child, stdio, gate }) => Ok(Created {
+            plan,
+            place,
+            child,
+            stdio,
+            gate,
+        }),
+        Err(error) => {
+            undo(shared, &plan, &place).await;
+            Err(error)
+        }
+    }
+}
+
+/// Takes a container back that nobody waits for any more.
+pub(crate) async fn discard(shared: &Shared, created: Created) {
+    let Created {
+        plan, place, child, ..
+    } = created;
+    end(&child).await;
+    undo(shared, &plan, &place).await;
 }
 
 /// What [`init`] adds to the plan and the place.
@@ -113,7 +113,7 @@ struct Waiting {
 fn decide(shared: &Shared, args: &CreateArgs) -> Result<(Plan, Place), Error> {
     let config = args.bundle.join("config.json");
     let bytes =
-        std::fs::read(&config).map_err(|e| Error::host(format!("read {}", config.display()), e))?;
+        read_config(&config).map_err(|e| Error::host(format!("read {}", config.display()), e))?;
     let bundle = text(&args.bundle)?;
     let mounted = args.bundle.join("rootfs");
     let has_mounts = !args.mounts.is_empty();
@@ -140,6 +140,26 @@ fn decide(shared: &Shared, args: &CreateArgs) -> Result<(Plan, Place), Error> {
     Ok((plan, place))
 }
 
+/// Reads a file that whoever made the bundle may have replaced by anything: a FIFO, on which a plain
+/// open would wait for ever, a device, or something without an end.
+fn read_config(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(CONFIG_LIMIT)).unwrap_or(0));
+    File::take(file, CONFIG_LIMIT + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len <= CONFIG_LIMIT) {
+        Ok(bytes)
+    } else {
+        Err(io::Error::from(io::ErrorKind::FileTooLarge))
+    }
+}
+
 /// A config that cannot be lowered is the caller's fault.
 pub(crate) fn invalid(error: hull_plan::Invalid) -> Error {
     Error::Invalid(error.to_string())
@@ -148,27 +168,6 @@ pub(crate) fn invalid(error: hull_plan::Invalid) -> Error {
 fn text(path: &Path) -> Result<&str, Error> {
     path.to_str()
         .ok_or_else(|| Error::Invalid(format!("path {path:?} is not UTF-8")))
-}
-
-/// Writes down what `delete` needs should we be killed.
-fn remember(place: &Place, pid: i32) -> Result<(), Error> {
-    let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let mut file = StateFile::new(place.id.as_str(), if pid == 0 { own } else { pid })?;
-    if pid == 0 {
-        file.pid = 0;
-        file.start_time = 0;
-    }
-    file.cgroup = place.cgroup.clone();
-    file.rootfs.clone_from(&place.rootfs);
-    file.rootfs_mounted = place.rootfs_mounted;
-    file.write(&place.bundle)
-}
-
-/// Nothing is left that `delete` would have to clean up.
-pub(crate) fn forget(place: &Place) {
-    if let Err(e) = crate::state_file::remove(&place.bundle) {
-        log::warn!("container {}: {}", place.id, e.line());
-    }
 }
 
 async fn prepare(
@@ -186,29 +185,44 @@ async fn prepare(
         rootfs: plan.root.path.clone(),
         cgroup: Some(setup),
     };
-    Ok(shared.launcher.run(&job, PREPARE_DEADLINE).await?)
+    match shared.launcher.run(&job, PREPARE_DEADLINE).await {
+        Ok(()) => Ok(()),
+        Err(JobError::Failed(error)) => {
+            // It has undone what it did.
+            forget(place);
+            Err(error.into())
+        }
+        Err(JobError::Broken(error)) => {
+            release_unfinished(shared, place).await;
+            Err(error.into())
+        }
+    }
 }
 
-/// The job that takes a container's cgroup and root file system away.
-pub(crate) fn release_job(place: &Place) -> HostJob {
-    HostJob::Release {
-        rootfs: place.rootfs.to_string_lossy().into_owned(),
-        unmount: place.rootfs_mounted,
-        cgroup: place.cgroup.clone(),
+/// After a [`HostJob::Prepare`] of which nobody knows how far it came.
+async fn release_unfinished(shared: &Shared, place: &Place) {
+    let mut place = place.clone();
+    if hull_cgroup::is_populated(&place.cgroup).unwrap_or(true) {
+        // None of ours was started yet: this cgroup is somebody else's.
+        place.cgroup = CgroupPaths::default();
+    }
+    release(shared, &place).await;
+}
+
+/// Removes what [`prepare`] made. Should that fail, the state file stays, for `delete`.
+async fn release(shared: &Shared, place: &Place) {
+    let job = release_job(place);
+    match shared.launcher.run(&job, RELEASE_DEADLINE).await {
+        Ok(()) => forget(place),
+        Err(e) => {
+            let (id, e) = (&place.id, SetupError::from(e));
+            log::error!("container {id}: clean up after a failed create: {e}");
+        }
     }
 }
 
 async fn undo(shared: &Shared, plan: &Plan, place: &Place) {
-    if let Err(e) = shared
-        .launcher
-        .run(&release_job(place), RELEASE_DEADLINE)
-        .await
-    {
-        log::error!(
-            "container {}: clean up after a failed create: {e}",
-            place.id
-        );
-    }
+    release(shared, place).await;
     poststop(shared, plan, place).await;
 }
 
@@ -218,7 +232,7 @@ async fn init(
     plan: &Plan,
     place: &Place,
 ) -> Result<Waiting, Error> {
-    let (pipes, fds) = stdio::pipes(&args.streams, place.io_owner)?;
+    let (streams, fds) = stdio::prepare(&args.streams, place.io_owner)?;
     let new = |n: &&hull_abi::NamespacePlan| n.path.is_none();
     let spawn = Spawn::Init {
         new_namespaces: plan.namespaces.iter().filter(new).map(|n| n.kind).collect(),
@@ -237,9 +251,9 @@ async fn init(
         .await?;
     let child = Arc::new(launched.process);
     let setup = async {
-        remember(place, child.pid())?;
+        remember(plan, place, child.pid())?;
         let master = until_ready(shared, plan, place, &launched.sync, child.pid()).await?;
-        Ok(Arc::new(Stdio::start(&args.streams, pipes, master)?))
+        Ok(Arc::new(Stdio::start(streams, master)?))
     };
     match setup.await {
         Ok(stdio) => Ok(Waiting {
@@ -259,7 +273,7 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Error> {
 }
 
 /// Makes sure that a process that failed is gone and reaped.
-async fn end(child: &ChildProcess) {
+pub(crate) async fn end(child: &ChildProcess) {
     // ESRCH: it has ended by itself.
     child.signal(nix::libc::SIGKILL).ok();
     if tokio::time::timeout(END_DEADLINE, child.ended())
@@ -279,24 +293,21 @@ async fn until_ready(
     pid: i32,
 ) -> Result<Option<OwnedFd>, Error> {
     let mut master = None;
+    // Some hooks run in init itself, between two messages.
+    let limit = limit(&plan.hooks.create_container);
     loop {
-        let received = tokio::time::timeout(SETUP_DEADLINE, sync.receive())
+        let received = tokio::time::timeout(limit, sync.receive())
             .await
-            .map_err(|_| Error::Deadline("the init process is not ready after 60 s".to_owned()))?;
+            .map_err(|_| {
+                let seconds = limit.as_secs();
+                Error::Deadline(format!("the init process is not ready after {seconds} s"))
+            })?;
         match received {
             Ok((FromInit::Ready, _)) => return Ok(master),
             Ok((FromInit::Console, fd)) => master = fd,
             Ok((FromInit::Hooks, _)) => {
                 let state = plan.state.render("creating", Some(pid));
-                host_hooks(shared, place, "prestart", &plan.hooks.prestart, &state).await?;
-                host_hooks(
-                    shared,
-                    place,
-                    "createRuntime",
-                    &plan.hooks.create_runtime,
-                    &state,
-                )
-                .await?;
+                hooks::before_create(shared, plan, place, &state).await?;
                 if sync.send(&ToInit::Proceed { pid }).await.is_err() {
                     return Err(killed(Step::RuntimeHooks));
                 }
@@ -323,21 +334,21 @@ fn killed(step: Step) -> Error {
 ///
 /// # Errors
 /// Why it does not; the process has ended or will at once.
-pub(crate) async fn release_gate(
-    plan: &Plan,
-    gate: &SyncSocket,
-    pid: i32,
-) -> Result<(), Error> {
-    let hooks = !plan.hooks.start_container.is_empty();
+pub(crate) async fn release_gate(plan: &Plan, gate: &SyncSocket, pid: i32) -> Result<(), Error> {
     if gate.send(&ToInit::Start { pid }).await.is_err() {
         return Err(killed(Step::Gate));
     }
-    let limit = if hooks {
-        HOOKS_DEADLINE
-    } else {
-        SETUP_DEADLINE
-    };
+    let limit = limit(&plan.hooks.start_container);
     until_exec(gate, limit).await.map(drop)
+}
+
+/// How long a process may be silent that runs these hooks before its next message.
+fn limit(hooks: &[Hook]) -> Duration {
+    if hooks.is_empty() {
+        SETUP_DEADLINE
+    } else {
+        HOOKS_DEADLINE
+    }
 }
 
 /// Waits for the execing byte and the end of the socket behind it.
@@ -370,7 +381,7 @@ pub(crate) async fn exec(
     shared: &Shared,
     args: ExecArgs,
 ) -> Result<(Arc<ChildProcess>, Arc<Stdio>), Error> {
-    let (pipes, mut fds) = stdio::pipes(&args.streams, args.place.io_owner)?;
+    let (streams, mut fds) = stdio::prepare(&args.streams, args.place.io_owner)?;
     let pidfd = args
         .init
         .pidfd()
@@ -378,7 +389,6 @@ pub(crate) async fn exec(
         .map_err(|e| Error::host("duplicate the pidfd of init", e))?;
     fds.push((FdRole::Init, pidfd));
     let spawn = Spawn::Exec {
-        join_pid_namespace: args.plan.namespaces.contains(&NamespaceKind::Pid),
         cgroup: args.place.cgroup.clone(),
         keyring: args.place.keyring.clone(),
     };
@@ -389,7 +399,7 @@ pub(crate) async fn exec(
         .await?;
     let started = async {
         let master = until_exec(&sync, SETUP_DEADLINE).await?;
-        Ok(Arc::new(Stdio::start(&args.streams, pipes, master)?))
+        Ok(Arc::new(Stdio::start(streams, master)?))
     };
     match started.await {
         Ok(stdio) => Ok((Arc::new(process), stdio)),
@@ -400,44 +410,8 @@ pub(crate) async fn exec(
     }
 }
 
-async fn host_hooks(
-    shared: &Shared,
-    place: &Place,
-    kind: &str,
-    hooks: &[Hook],
-    state: &str,
-) -> Result<(), Error> {
-    if hooks.is_empty() {
-        return Ok(());
-    }
-    let job = HostJob::Hooks {
-        kind: kind.to_owned(),
-        hooks: hooks.to_vec(),
-        state: state.to_owned(),
-        cwd: place.bundle.to_string_lossy().into_owned(),
-        stop_at_failure: kind != "poststop",
-    };
-    Ok(shared.launcher.run(&job, HOOKS_DEADLINE).await?)
-}
-
-/// Runs the poststart hooks; a failing one is the caller's to act on.
-///
-/// # Errors
-/// The first hook that failed.
-pub(crate) async fn poststart(
-    shared: &Shared,
-    plan: &Plan,
-    place: &Place,
-    pid: i32,
-) -> Result<(), Error> {
-    let state = plan.state.render("running", Some(pid));
-    host_hooks(shared, place, "poststart", &plan.hooks.poststart, &state).await
-}
-
-/// Runs the poststop hooks. Failures are logged: the container is gone whatever they say.
-pub(crate) async fn poststop(shared: &Shared, plan: &Plan, place: &Place) {
-    let state = plan.state.render("stopped", None);
-    if let Err(e) = host_hooks(shared, place, "poststop", &plan.hooks.poststop, &state).await {
-        log::warn!("container {}: {}", place.id, e.line());
+impl From<JobError> for Error {
+    fn from(error: JobError) -> Self {
+        Self::Setup(error.into())
     }
 }

@@ -7,6 +7,8 @@ use crate::error::{Error, Op};
 pub(crate) enum Status {
     /// Everything is set up, the program does not run yet.
     Created,
+    /// It is on the way to its program.
+    Starting,
     /// The program runs.
     Running,
     /// It is being frozen.
@@ -22,6 +24,7 @@ impl Status {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Created => "created",
+            Self::Starting => "starting",
             Self::Running => "running",
             Self::Pausing => "pausing",
             Self::Paused => "paused",
@@ -38,12 +41,16 @@ pub(crate) fn permits(have: Status, op: Op) -> Result<(), Error> {
     let allowed = match (op, have) {
         (Op::Start, Status::Created) => true,
         (Op::Delete, Status::Created | Status::Stopped) => true,
-        (Op::Exec, Status::Created | Status::Running) => true,
+        (Op::Exec, Status::Created | Status::Starting | Status::Running) => true,
         (Op::Pause, Status::Running) => true,
         (Op::Resume, Status::Paused) => true,
         (
             Op::Resize | Op::Update,
-            Status::Created | Status::Running | Status::Pausing | Status::Paused,
+            Status::Created
+            | Status::Starting
+            | Status::Running
+            | Status::Pausing
+            | Status::Paused,
         ) => true,
         (Op::Checkpoint, Status::Running | Status::Paused) => true,
         (Op::Start, _)
@@ -68,8 +75,9 @@ pub(crate) fn permits(have: Status, op: Op) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    const ALL: [Status; 5] = [
+    const ALL: [Status; 6] = [
         Status::Created,
+        Status::Starting,
         Status::Running,
         Status::Pausing,
         Status::Paused,
@@ -77,15 +85,15 @@ mod tests {
     ];
 
     /// One line per operation, one column per state in the order of `ALL`.
-    const TABLE: [(Op, [bool; 5]); 8] = [
-        (Op::Start, [true, false, false, false, false]),
-        (Op::Delete, [true, false, false, false, true]),
-        (Op::Exec, [true, true, false, false, false]),
-        (Op::Pause, [false, true, false, false, false]),
-        (Op::Resume, [false, false, false, true, false]),
-        (Op::Resize, [true, true, true, true, false]),
-        (Op::Update, [true, true, true, true, false]),
-        (Op::Checkpoint, [false, true, false, true, false]),
+    const TABLE: [(Op, [bool; 6]); 8] = [
+        (Op::Start, [true, false, false, false, false, false]),
+        (Op::Delete, [true, false, false, false, false, true]),
+        (Op::Exec, [true, true, true, false, false, false]),
+        (Op::Pause, [false, false, true, false, false, false]),
+        (Op::Resume, [false, false, false, false, true, false]),
+        (Op::Resize, [true, true, true, true, true, false]),
+        (Op::Update, [true, true, true, true, true, false]),
+        (Op::Checkpoint, [false, false, true, false, true, false]),
     ];
 
     #[test]

@@ -8,12 +8,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Shared by all connections. Its lock is held for single operations only, never across an await.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Registry(Arc<Mutex<HashMap<ContainerId, Entry>>>);
+pub(crate) struct Registry(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_id: HashMap<ContainerId, Entry>,
+    /// The daemon leaves: no more containers.
+    closed: bool,
+}
 
 #[derive(Debug)]
 enum Entry {
     /// Create is under way; to everybody else the container does not exist yet.
-    Reserved,
+    Reserved {
+        /// Somebody wanted to delete it all the same.
+        unwanted: bool,
+    },
     Present(ContainerHandle),
 }
 
@@ -28,7 +38,7 @@ pub(crate) struct Reservation {
 // === impl Registry ===
 
 impl Registry {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ContainerId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         // Every change is a single insert or remove, so a panic elsewhere leaves the map whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -36,13 +46,17 @@ impl Registry {
     /// Takes an id for a container that is about to be made.
     ///
     /// # Errors
-    /// [`Error::InUse`] when it is taken.
+    /// [`Error::InUse`] when it is taken, [`Error::Unavailable`] when the daemon leaves.
     pub(crate) fn reserve(&self, id: &ContainerId) -> Result<Reservation, Error> {
-        let mut map = self.lock();
-        if map.contains_key(id) {
+        let mut entries = self.lock();
+        if entries.closed {
+            return Err(Error::Unavailable("the shim is leaving".to_owned()));
+        }
+        if entries.by_id.contains_key(id) {
             return Err(Error::InUse(format!("container {id} already exists")));
         }
-        map.insert(id.clone(), Entry::Reserved);
+        let entry = Entry::Reserved { unwanted: false };
+        entries.by_id.insert(id.clone(), entry);
         Ok(Reservation {
             registry: self.clone(),
             id: id.clone(),
@@ -56,20 +70,45 @@ impl Registry {
     /// [`Error::NoContainer`].
     pub(crate) fn get(&self, id: &str) -> Result<ContainerHandle, Error> {
         let id = ContainerId::parse(id).map_err(|_| Error::NoContainer)?;
-        match self.lock().get(&id) {
+        match self.lock().by_id.get(&id) {
             Some(Entry::Present(handle)) => Ok(handle.clone()),
-            Some(Entry::Reserved) | None => Err(Error::NoContainer),
+            Some(Entry::Reserved { .. }) | None => Err(Error::NoContainer),
         }
+    }
+
+    /// Every container; `None` for one that is being made.
+    pub(crate) fn all(&self) -> Vec<(ContainerId, Option<ContainerHandle>)> {
+        let entries = self.lock();
+        let all = entries.by_id.iter().map(|(id, entry)| match entry {
+            Entry::Present(handle) => (id.clone(), Some(handle.clone())),
+            Entry::Reserved { .. } => (id.clone(), None),
+        });
+        all.collect()
+    }
+
+    /// Somebody tried to delete a container that may be on its way.
+    pub(crate) fn give_up(&self, id: &str) {
+        let Ok(id) = ContainerId::parse(id) else {
+            return;
+        };
+        if let Some(Entry::Reserved { unwanted }) = self.lock().by_id.get_mut(&id) {
+            *unwanted = true;
+        }
+    }
+
+    /// From here on nothing is reserved any more.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
     }
 
     /// Forgets a container.
     pub(crate) fn remove(&self, id: &ContainerId) {
-        self.lock().remove(id);
+        self.lock().by_id.remove(id);
     }
 
     /// Whether there is neither a container nor one on its way.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().by_id.is_empty()
     }
 }
 
@@ -79,9 +118,16 @@ impl Reservation {
     /// The container is there.
     pub(crate) fn fill(mut self, handle: ContainerHandle) {
         self.filled = true;
-        self.registry
-            .lock()
-            .insert(self.id.clone(), Entry::Present(handle));
+        let entry = Entry::Present(handle);
+        self.registry.lock().by_id.insert(self.id.clone(), entry);
+    }
+
+    /// Whether somebody tried to delete it meanwhile.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        matches!(
+            self.registry.lock().by_id.get(&self.id),
+            Some(Entry::Reserved { unwanted: true })
+        )
     }
 }
 

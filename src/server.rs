@@ -1,18 +1,18 @@
 //! The ttrpc server: which services answer on the daemon's socket, and to whom.
 
+mod accept;
+
 use crate::daemon::Shared;
 use crate::error::Error;
 use crate::service::TaskService;
+use accept::OwnUser;
 use async_trait::async_trait;
 use containerd_shim_protos::shim_async::create_task;
-use futures_core::Stream;
 use std::collections::HashMap;
 use std::os::unix::net::UnixListener as StdListener;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use ttrpc::asynchronous::transport::Listener;
 use ttrpc::asynchronous::{MethodHandler, Server, Service, TtrpcContext};
 
@@ -52,7 +52,7 @@ pub(crate) async fn start(listener: StdListener, shared: &Arc<Shared>) -> Result
     let listener =
         UnixListener::from_std(listener).map_err(|e| Error::host("watch the socket", e))?;
     let mut server = Server::new()
-        .add_listener(Listener::new(OwnUser(listener)))
+        .add_listener(Listener::new(OwnUser::new(listener, shared)))
         .register_service(services);
     server
         .start()
@@ -95,34 +95,5 @@ impl MethodHandler for Unimplemented {
     ) -> ttrpc::Result<ttrpc::Response> {
         let text = format!("{}/{} is not implemented", req.service, req.method);
         Err(Error::Unimplemented(text).into())
-    }
-}
-
-/// Accepts connections of our own user only. The socket's mode says the same; this holds even when
-/// somebody changed that (CVE-2020-15257).
-struct OwnUser(UnixListener);
-
-impl Stream for OwnUser {
-    type Item = std::io::Result<UnixStream>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            let (stream, _) = match self.0.poll_accept(cx) {
-                Poll::Ready(Ok(accepted)) => accepted,
-                Poll::Ready(Err(e)) => {
-                    // Out of descriptors, say: the next one may be accepted.
-                    log::warn!("accept: {e}");
-                    return Poll::Ready(Some(Err(e)));
-                }
-                Poll::Pending => return Poll::Pending,
-            };
-            match stream.peer_cred() {
-                Ok(peer) if peer.uid() == nix::unistd::geteuid().as_raw() => {
-                    return Poll::Ready(Some(Ok(stream)));
-                }
-                Ok(peer) => log::warn!("refused a connection of user {}", peer.uid()),
-                Err(e) => log::warn!("refused a connection: {e}"),
-            }
-        }
     }
 }

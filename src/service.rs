@@ -19,6 +19,7 @@ use protobuf::well_known_types::any::Any;
 use protobuf::{EnumOrUnknown, Message as _, MessageField};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use ttrpc::r#async::TtrpcContext;
 
 /// Answers the task API from the registry.
@@ -44,7 +45,7 @@ fn exec_id(id: &str) -> Result<Option<ExecId>, Error> {
 
 fn status(status: Status) -> api::Status {
     match status {
-        Status::Created => api::Status::CREATED,
+        Status::Created | Status::Starting => api::Status::CREATED,
         Status::Running => api::Status::RUNNING,
         Status::Pausing => api::Status::PAUSING,
         Status::Paused => api::Status::PAUSED,
@@ -108,6 +109,44 @@ fn create_args(req: &api::CreateTaskRequest) -> Result<CreateArgs, Error> {
     })
 }
 
+async fn create(
+    shared: &Arc<Shared>,
+    req: api::CreateTaskRequest,
+    reply: &oneshot::Sender<Result<u32, Error>>,
+) -> Result<u32, Error> {
+    let args = create_args(&req)?;
+    let reservation = shared.registry.reserve(&args.id)?;
+    let streams = args.streams.clone();
+    let created = launch::create(shared, args).await?;
+    if reply.is_closed() && (shared.leave.is_asked() || reservation.is_unwanted()) {
+        // The caller has given up and cleaned up since; nobody would ever delete this container.
+        launch::discard(shared, created).await;
+        return Err(Error::Unavailable("nobody waits for it any more".to_owned()));
+    }
+    let pid = created.child.pid().unsigned_abs();
+    log::info!("container {} created, init is process {pid}", req.id);
+    shared.publisher.publish(Event::Create {
+        id: req.id,
+        bundle: req.bundle,
+        rootfs: req.rootfs,
+        io: streams.clone(),
+        checkpoint: String::new(),
+        pid,
+    });
+    reservation.fill(container::spawn(Arc::clone(shared), created, streams));
+    hull_sys::process::trim_heap();
+    Ok(pid)
+}
+
+/// The answer to a failed Create. containerd takes the codes for "too late" and "not there" as news
+/// about the shim or the task, so those arrive as UNKNOWN.
+fn create_failed(error: Error) -> ttrpc::Error {
+    if matches!(error, Error::Deadline(_) | Error::Unavailable(_)) {
+        return ttrpc::error::get_rpc_status(ttrpc::Code::UNKNOWN, error.line());
+    }
+    error.into()
+}
+
 // === impl TaskService ===
 
 impl TaskService {
@@ -122,27 +161,19 @@ impl TaskService {
     /// Runs beside the handler, so that it is carried through whatever becomes of the caller.
     async fn create_container(&self, req: api::CreateTaskRequest) -> Result<u32, Error> {
         let shared = Arc::clone(&self.shared);
-        let work = tokio::spawn(async move {
-            let args = create_args(&req)?;
-            let reservation = shared.registry.reserve(&args.id)?;
-            let streams = args.streams.clone();
-            let created = launch::create(&shared, args).await?;
-            let pid = created.child.pid().unsigned_abs();
-            log::info!("container {} created, init is process {pid}", req.id);
-            shared.publisher.publish(Event::Create {
-                id: req.id,
-                bundle: req.bundle,
-                rootfs: req.rootfs,
-                io: streams.clone(),
-                checkpoint: String::new(),
-                pid,
-            });
-            reservation.fill(container::spawn(Arc::clone(&shared), created, streams));
-            hull_sys::process::trim_heap();
-            Ok(pid)
+        let (reply, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            let result = create(&shared, req, &reply).await;
+            if result.is_err() {
+                // A shutdown may have waited for the end of this.
+                shared.container_removed();
+            }
+            // A caller that gave up needs no answer.
+            drop(reply.send(result));
         });
-        work.await
-            .map_err(|e| Error::Unavailable(format!("create: {e}")))?
+        answer
+            .await
+            .map_err(|_| Error::Unavailable("create ended without an answer".to_owned()))?
     }
 
     async fn wait_exit(&self, req: api::WaitRequest) -> Result<api::WaitResponse, Error> {
@@ -178,7 +209,7 @@ impl Task for TaskService {
         _ctx: &TtrpcContext,
         req: api::CreateTaskRequest,
     ) -> ttrpc::Result<api::CreateTaskResponse> {
-        let pid = self.create_container(req).await?;
+        let pid = self.create_container(req).await.map_err(create_failed)?;
         Ok(api::CreateTaskResponse {
             pid,
             ..Default::default()
@@ -207,8 +238,11 @@ impl Task for TaskService {
         req: api::DeleteRequest,
     ) -> ttrpc::Result<api::DeleteResponse> {
         let exec = exec_id(&req.exec_id)?;
-        let info = self
-            .container(&req.id)?
+        let container = self.container(&req.id).inspect_err(|_| {
+            // Whoever gave a Create up asks for this, and must not get a container after all.
+            self.shared.registry.give_up(&req.id);
+        })?;
+        let info = container
             .ask(|reply| Request::Delete { exec, reply })
             .await?;
         let at = info

@@ -2,7 +2,7 @@
 //! the container's init process may run.
 
 use crate::error::Error;
-use hull_abi::CgroupPaths;
+use hull_abi::{CgroupPaths, Hook};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,8 +15,9 @@ const NAME: &str = "hull-state";
 /// Version of its content; another one is not understood.
 const VERSION: u32 = 1;
 
-/// Largest file that is read; one of ours has less than 4 KiB.
-const LIMIT: u64 = 64 << 10;
+/// Largest file that is read. One of ours has some 4 KiB, but hooks and annotations of a config may
+/// make it as long as that.
+const LIMIT: u64 = 64 << 20;
 
 /// What has to be cleaned up for one container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,17 @@ pub(crate) struct StateFile {
     pub(crate) rootfs: PathBuf,
     /// Whether we mounted the root file system.
     pub(crate) rootfs_mounted: bool,
+    /// What to run in the end, if anything.
+    pub(crate) poststop: Option<Poststop>,
+}
+
+/// The poststop hooks of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Poststop {
+    /// The programs.
+    pub(crate) hooks: Vec<Hook>,
+    /// What they get on standard input: the state of the stopped container.
+    pub(crate) state: String,
 }
 
 /// Directory of what we keep outside of bundles; it lives as long as the machine is up.
@@ -116,6 +128,7 @@ impl StateFile {
             cgroup: CgroupPaths::default(),
             rootfs: PathBuf::new(),
             rootfs_mounted: false,
+            poststop: None,
         })
     }
 
@@ -159,6 +172,15 @@ mod tests {
         let mut state = StateFile::new("c1", own_pid()).unwrap();
         state.rootfs = PathBuf::from("/b/rootfs");
         state.rootfs_mounted = true;
+        state.poststop = Some(Poststop {
+            hooks: vec![Hook {
+                path: "/bin/true".to_owned(),
+                args: Vec::new(),
+                env: vec!["A=b".to_owned()],
+                timeout_seconds: Some(1),
+            }],
+            state: "{}".to_owned(),
+        });
         state.cgroup = CgroupPaths {
             unified: Some("/sys/fs/cgroup/unified/c1".to_owned()),
             v1: vec![V1Path {

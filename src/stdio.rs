@@ -5,99 +5,141 @@
 //! means back-pressure until it returns.
 
 mod copy;
+mod output;
+mod progress;
 mod sink;
+mod stream;
 
 use crate::error::Error;
 use crate::events::Io;
-use copy::{Progress, pty_to_sink, to_sink, to_stdin};
+use copy::Source;
 use hull_abi::FdRole;
 use hull_launcher::client::watch;
 use hull_sys::{Errno, pty};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
+use output::Output;
+use sink::{Input, Sink};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use stream::{Stream, Watched};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// While bytes keep moving after the end of a process, its exit waits for them: a client closes its
 /// readers as soon as it knows of the exit.
 const QUIET: Duration = Duration::from_millis(20);
 /// But not longer than this.
-const LONGEST_DRAIN: Duration = Duration::from_secs(2);
+const LONGEST_SETTLE: Duration = Duration::from_millis(200);
 
 /// The streams of a process that runs.
 #[derive(Debug)]
 pub(crate) struct Stdio {
     inner: Mutex<Inner>,
-    progress: Arc<Progress>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     /// Copying of output; ends by itself at the end of the process's side.
-    outputs: Vec<JoinHandle<()>>,
-    input: Option<JoinHandle<()>>,
+    outputs: Vec<Arc<Output>>,
+    input: Option<Copying>,
     /// Our own writer of the stdin FIFO: while it is open the process sees no end of input.
     stdin_writer: Option<OwnedFd>,
-    master: Option<Arc<AsyncFd<OwnedFd>>>,
+    terminal: Option<Terminal>,
 }
 
-/// Pipes that are made before the process.
+#[derive(Debug)]
+struct Terminal {
+    master: Watched,
+    /// A terminal that nobody has open is at its end for its master, and stays so for the event
+    /// loop, though the process may open it again as /dev/tty. While we have it open as well, the
+    /// end can only come once we know of the process's.
+    _slave: Option<OwnedFd>,
+}
+
+/// The copying of input; dropping it ends that.
+#[derive(Debug)]
+struct Copying(JoinHandle<()>);
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What is open before there is a process. Dropping it closes everything.
 #[derive(Debug, Default)]
-pub(crate) struct Pipes {
-    stdin: Option<OwnedFd>,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
+pub(crate) struct Prepared {
+    /// Stream, read end of the process's pipe, where it goes.
+    outputs: Vec<(&'static str, Watched, Sink)>,
+    /// Where it comes from, and the write end of the process's pipe.
+    input: Option<(Input, Stream)>,
+    /// The same for a terminal, which the process makes itself.
+    terminal: Option<(Sink, Option<Input>)>,
 }
 
-/// Makes the pipes and the list of descriptors for the new process. With a terminal there are none.
+/// Opens what containerd named and makes pipes: everything that can fail, so that no process is made
+/// in vain. Gives our side, and the descriptors for the new process; with a terminal there are none.
 ///
 /// # Errors
-/// Wrong stream names, or no descriptors left.
-pub(crate) fn pipes(io: &Io, owner: (u32, u32)) -> Result<(Pipes, Vec<(FdRole, OwnedFd)>), Error> {
+/// A stream that cannot be opened (a FIFO without its other end can), or no descriptors left.
+pub(crate) fn prepare(
+    io: &Io,
+    owner: (u32, u32),
+) -> Result<(Prepared, Vec<(FdRole, OwnedFd)>), Error> {
     for name in [&io.stdin, &io.stdout, &io.stderr] {
         sink::check(name)?;
     }
-    let mut pipes = Pipes::default();
+    let mut prepared = Prepared::default();
     let mut fds = Vec::new();
-    if io.terminal {
-        return Ok((pipes, fds));
-    }
-    let made = || -> Result<(OwnedFd, OwnedFd), Errno> {
-        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-        let (uid, gid) = owner;
-        if owner != (0, 0) {
-            for end in [&read, &write] {
-                fchown(end, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-            }
-        }
-        Ok((read, write))
+    let input = match io.stdin.as_str() {
+        "" => None,
+        name => Some(sink::open_input(name)?),
     };
-    let pipe = || made().map_err(|e| Error::host("make a pipe", e));
-    if !io.stdin.is_empty() {
-        let (read, write) = pipe()?;
-        fds.push((FdRole::Stdio(0), read));
-        pipes.stdin = Some(write);
+    if io.terminal {
+        let sink = match io.stdout.as_str() {
+            // Nobody wants the output, but a full terminal would stop the process.
+            "" => Sink::null()?,
+            name => Sink::prepare("stdout", name)?,
+        };
+        prepared.terminal = Some((sink, input));
+        return Ok((prepared, fds));
     }
-    if !io.stdout.is_empty() {
-        let (read, write) = pipe()?;
-        fds.push((FdRole::Stdio(1), write));
-        pipes.stdout = Some(read);
+    let host = |e: Errno| Error::host("make a pipe", e);
+    if let Some(input) = input {
+        let (theirs, ours) = pipe(owner).map_err(host)?;
+        fds.push((FdRole::Stdio(0), theirs));
+        let ours = nonblocking(ours, Interest::WRITABLE).map_err(host)?;
+        prepared.input = Some((input, Stream::Watched(ours)));
     }
-    if !io.stderr.is_empty() {
-        let (read, write) = pipe()?;
-        fds.push((FdRole::Stdio(2), write));
-        pipes.stderr = Some(read);
+    for (number, stream, name) in [(1, "stdout", &io.stdout), (2, "stderr", &io.stderr)] {
+        if name.is_empty() {
+            continue;
+        }
+        let sink = Sink::prepare(stream, name)?;
+        let (ours, theirs) = pipe(owner).map_err(host)?;
+        fds.push((FdRole::Stdio(number), theirs));
+        let ours = nonblocking(ours, Interest::READABLE).map_err(host)?;
+        prepared.outputs.push((stream, ours, sink));
     }
-    Ok((pipes, fds))
+    Ok((prepared, fds))
 }
 
-fn nonblocking(fd: OwnedFd) -> Result<AsyncFd<OwnedFd>, Errno> {
+/// Read and write end of a pipe that its user may open again by /proc/self/fd.
+fn pipe((uid, gid): (u32, u32)) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+    if (uid, gid) != (0, 0) {
+        // Both ends are one inode.
+        fchown(&read, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
+    Ok((read, write))
+}
+
+fn nonblocking(fd: OwnedFd, interest: Interest) -> Result<Watched, Errno> {
     fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    watch(fd, Interest::READABLE | Interest::WRITABLE)
+    watch(fd, interest).map(Arc::new)
 }
 
 // === impl Stdio ===
@@ -106,33 +148,32 @@ impl Stdio {
     /// Begins to copy between pipes (or a terminal's master) and what containerd named.
     ///
     /// # Errors
-    /// When a stream cannot be opened at all; a FIFO without its other end is waited for.
-    pub(crate) fn start(io: &Io, pipes: Pipes, master: Option<OwnedFd>) -> Result<Self, Error> {
-        let progress = Arc::new(Progress::default());
+    /// When the terminal cannot be watched.
+    pub(crate) fn start(prepared: Prepared, master: Option<OwnedFd>) -> Result<Self, Error> {
         let mut inner = Inner::default();
-        let host = |e: Errno| Error::host("copy standard streams", e);
-        if let Some(master) = master {
-            inner.start_terminal(io, nonblocking(master).map_err(host)?, &progress)?;
+        for (stream, pipe, sink) in prepared.outputs {
+            inner.add_output(stream, Source::Pipe(pipe), sink);
         }
-        for (pipe, name) in [(pipes.stdout, &io.stdout), (pipes.stderr, &io.stderr)] {
-            let Some(pipe) = pipe else { continue };
-            let sink = sink::Sink::prepare(name)?;
-            let pipe = nonblocking(pipe).map_err(host)?;
-            inner
-                .outputs
-                .push(tokio::spawn(to_sink(pipe, sink, Arc::clone(&progress))));
+        if let Some((input, pipe)) = prepared.input {
+            inner.set_input(input, pipe);
         }
-        if let Some(pipe) = pipes.stdin {
-            let (reader, writer) = sink::open_stdin(&io.stdin)?;
-            inner.stdin_writer = Some(writer);
-            let pipe = nonblocking(pipe).map_err(host)?;
-            let reader =
-                watch(reader, Interest::READABLE).map_err(|e| Error::host("watch stdin", e))?;
-            inner.input = Some(tokio::spawn(to_stdin(reader, Arc::new(pipe))));
+        if let (Some((sink, input)), Some(master)) = (prepared.terminal, master) {
+            let slave = pty::open_peer(&master)
+                .inspect_err(|e| log::warn!("open the terminal of a process: {e}"))
+                .ok();
+            let master = nonblocking(master, Interest::READABLE | Interest::WRITABLE)
+                .map_err(|e| Error::host("watch the terminal", e))?;
+            inner.add_output("stdout", Source::Terminal(Arc::clone(&master)), sink);
+            if let Some(input) = input {
+                inner.set_input(input, Stream::Watched(Arc::clone(&master)));
+            }
+            inner.terminal = Some(Terminal {
+                master,
+                _slave: slave,
+            });
         }
         Ok(Self {
             inner: Mutex::new(inner),
-            progress,
         })
     }
 
@@ -146,10 +187,11 @@ impl Stdio {
     /// # Errors
     /// When the kernel refuses.
     pub(crate) fn resize(&self, columns: u16, rows: u16) -> Result<(), Error> {
-        let Some(master) = self.lock().master.clone() else {
+        let inner = self.lock();
+        let Some(terminal) = &inner.terminal else {
             return Ok(());
         };
-        pty::resize(master.get_ref(), columns, rows).map_err(|e| Error::host("resize", e))
+        pty::resize(terminal.master.get_ref(), columns, rows).map_err(|e| Error::host("resize", e))
     }
 
     /// Lets the process see the end of its input once all clients have closed theirs.
@@ -157,95 +199,69 @@ impl Stdio {
         self.lock().stdin_writer = None;
     }
 
-    fn outputs_finished(&self) -> bool {
-        self.lock().outputs.iter().all(JoinHandle::is_finished)
-    }
-
-    /// After the end of the process: waits while output still moves, a short while in all.
+    /// After the process has been reaped: waits while what it wrote still moves, a short while in
+    /// all. What others write to the same streams is copied on, but not waited for.
     pub(crate) async fn settle(&self) {
-        self.wait_outputs(LONGEST_DRAIN, false).await;
-        // Input has nobody to go to, and a terminal's master must not outlive its process.
-        let mut inner = self.lock();
-        if let Some(task) = inner.input.take() {
-            task.abort();
-        }
-        inner.stdin_writer = None;
-        inner.master = None;
+        let outputs = {
+            let mut inner = self.lock();
+            inner.end_input();
+            inner.outputs.clone()
+        };
+        // The rest is for `finish`.
+        drained(&outputs, Some(QUIET), LONGEST_SETTLE).await;
     }
 
     /// Before the process is forgotten: waits for output that is on its way to a slow or late reader,
     /// at most until the deadline, then closes everything, whoever still holds the other ends.
     pub(crate) async fn finish(&self, deadline: Duration) {
-        self.wait_outputs(deadline, true).await;
-        let mut inner = self.lock();
-        for task in inner.outputs.drain(..) {
-            task.abort();
-        }
-        if let Some(task) = inner.input.take() {
-            task.abort();
-        }
-        inner.stdin_writer = None;
-        inner.master = None;
-    }
-
-    async fn wait_outputs(&self, deadline: Duration, for_readers: bool) {
-        let end = tokio::time::Instant::now() + deadline;
-        let mut moved = self.progress.moved();
-        while !self.outputs_finished() && tokio::time::Instant::now() < end {
-            let changed = tokio::time::timeout(QUIET, self.progress.changed())
-                .await
-                .is_ok();
-            let quiet = !changed && self.progress.moved() == moved;
-            if quiet && !(for_readers && self.progress.is_stuck()) {
-                return;
-            }
-            moved = self.progress.moved();
-        }
+        let outputs = {
+            let mut inner = self.lock();
+            inner.end_input();
+            std::mem::take(&mut inner.outputs)
+        };
+        drained(&outputs, None, deadline).await;
     }
 }
 
-impl Drop for Stdio {
-    fn drop(&mut self) {
-        let mut inner = self.lock();
-        let input = inner.input.take();
-        for task in inner.outputs.drain(..).chain(input) {
-            task.abort();
+/// Waits for all outputs within one deadline. While we wait for one the others move as well.
+async fn drained(outputs: &[Arc<Output>], patience: Option<Duration>, deadline: Duration) {
+    let all = async {
+        for output in outputs {
+            output.drained(patience).await;
         }
+    };
+    if timeout(deadline, all).await.is_err() {
+        log::debug!("output still moves after {deadline:?}");
     }
 }
+
+// === impl Inner ===
 
 impl Inner {
-    fn start_terminal(
-        &mut self,
-        io: &Io,
-        master: AsyncFd<OwnedFd>,
-        progress: &Arc<Progress>,
-    ) -> Result<(), Error> {
-        let master = Arc::new(master);
-        if io.stdout.is_empty() {
-            // Nobody wants the output, but a full terminal would stop the process.
-            let null = sink::Sink::null()?;
-            self.outputs.push(tokio::spawn(pty_to_sink(
-                Arc::clone(&master),
-                null,
-                Arc::clone(progress),
-            )));
-        } else {
-            let sink = sink::Sink::prepare(&io.stdout)?;
-            self.outputs.push(tokio::spawn(pty_to_sink(
-                Arc::clone(&master),
-                sink,
-                Arc::clone(progress),
-            )));
+    fn add_output(&mut self, stream: &'static str, source: Source, sink: Sink) {
+        let output = Output::start(stream, source, sink);
+        self.outputs.push(Arc::new(output));
+    }
+
+    fn set_input(&mut self, input: Input, process: Stream) {
+        self.stdin_writer = input.writer;
+        let task = tokio::spawn(async move {
+            // The process may close its input when it likes, the client its terminal.
+            if let Err(e) = copy::input(input.stream, process).await {
+                log::debug!("stdin: {e}");
+            }
+        });
+        self.input = Some(Copying(task));
+    }
+
+    /// The process has ended: input has nobody to go to, and the terminal's master goes with the
+    /// last output.
+    fn end_input(&mut self) {
+        for output in &self.outputs {
+            output.process_ended();
         }
-        if !io.stdin.is_empty() {
-            let (reader, writer) = sink::open_stdin(&io.stdin)?;
-            self.stdin_writer = Some(writer);
-            let reader =
-                watch(reader, Interest::READABLE).map_err(|e| Error::host("watch stdin", e))?;
-            self.input = Some(tokio::spawn(to_stdin(reader, Arc::clone(&master))));
-        }
-        self.master = Some(master);
-        Ok(())
+        self.input = None;
+        self.stdin_writer = None;
+        self.terminal = None;
     }
 }

@@ -1,6 +1,7 @@
 //! Signals, pause and resume, limits.
 
 use super::{Container, Outcome, Reply, answer};
+use crate::daemon::Shared;
 use crate::error::{Error, Op};
 use crate::events::Event;
 use crate::launch::invalid;
@@ -53,10 +54,18 @@ impl Container {
     }
 
     fn signal_all(&self, signal: i32) -> Result<(), Error> {
-        for pid in hull_cgroup::pids(&self.place.cgroup)? {
-            let sent = hull_sys::pidfd::open(pid)
-                .and_then(|pidfd| hull_sys::pidfd::send_signal(pidfd, signal));
-            match sent {
+        let cgroup = &self.place.cgroup;
+        let opened: Vec<_> = hull_cgroup::pids(cgroup)?
+            .into_iter()
+            .filter_map(|pid| Some((pid, hull_sys::pidfd::open(pid).ok()?)))
+            .collect();
+        // A number may have gone to a stranger before it was opened; from here on it cannot.
+        let members = hull_cgroup::pids(cgroup)?;
+        for (pid, pidfd) in opened {
+            if !members.contains(&pid) {
+                continue;
+            }
+            match hull_sys::pidfd::send_signal(pidfd, signal) {
                 // ESRCH: it ended in between.
                 Ok(()) | Err(hull_sys::Errno::ESRCH) => {}
                 Err(errno) => {
@@ -70,10 +79,7 @@ impl Container {
     /// Runs a job of which only the answer matters.
     fn job(&self, job: HostJob, reply: Reply<()>) {
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
-            let result = shared.launcher.run(&job, DEADLINE).await;
-            answer(reply, result.map_err(Error::from));
-        });
+        tokio::spawn(async move { answer(reply, run(&shared, &job).await) });
     }
 
     pub(super) fn pause(&mut self, reply: Reply<()>) {
@@ -82,15 +88,18 @@ impl Container {
         }
         self.status = Status::Pausing;
         let shared = Arc::clone(&self.shared);
-        let job = HostJob::Freeze {
-            cgroup: self.place.cgroup.clone(),
-        };
+        let cgroup = self.place.cgroup.clone();
         self.beside(async move {
-            let result = shared
-                .launcher
-                .run(&job, DEADLINE)
-                .await
-                .map_err(Error::from);
+            let freeze = HostJob::Freeze {
+                cgroup: cgroup.clone(),
+            };
+            let result = run(&shared, &freeze).await;
+            if result.is_err() {
+                // A job that died has thawed nothing, and half a container stopped is worse than none.
+                if let Err(e) = run(&shared, &HostJob::Thaw { cgroup }).await {
+                    log::warn!("after a failed pause: {}", e.line());
+                }
+            }
             Outcome::Frozen { result, reply }
         });
     }
@@ -114,15 +123,11 @@ impl Container {
             return answer(reply, Err(e));
         }
         let shared = Arc::clone(&self.shared);
-        let job = HostJob::Thaw {
+        let thaw = HostJob::Thaw {
             cgroup: self.place.cgroup.clone(),
         };
         self.beside(async move {
-            let result = shared
-                .launcher
-                .run(&job, DEADLINE)
-                .await
-                .map_err(Error::from);
+            let result = run(&shared, &thaw).await;
             Outcome::Thawed { result, reply }
         });
     }
@@ -149,4 +154,8 @@ impl Container {
             }
         }
     }
+}
+
+async fn run(shared: &Shared, job: &HostJob) -> Result<(), Error> {
+    Ok(shared.launcher.run(job, DEADLINE).await?)
 }

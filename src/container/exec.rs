@@ -36,6 +36,7 @@ impl Container {
             Exec {
                 process: Process::registered(streams),
                 plan,
+                deletes: Vec::new(),
             },
         );
         self.publish(Event::ExecAdded {
@@ -59,9 +60,11 @@ impl Container {
     }
 
     fn prepare_exec(&mut self, id: &ExecId) -> Result<ExecArgs, Error> {
-        let have = self.status_of(Some(id))?;
-        permits(have, Op::Start)?;
-        let (place, status) = (self.place.clone(), self.status);
+        permits(self.status_of(Some(id))?, Op::Start)?;
+        if let Status::Pausing | Status::Paused = self.status {
+            permits(self.status, Op::Start)?;
+        }
+        let place = self.place.clone();
         let init = self
             .init
             .child()
@@ -71,26 +74,10 @@ impl Container {
             let text = format!("container {} init process is not running", self.place.id);
             return Err(Error::FailedPrecondition(text));
         };
-        match status {
-            Status::Pausing | Status::Paused => {
-                return Err(Error::WrongState {
-                    have: status.name(),
-                    op: Op::Start,
-                });
-            }
-            Status::Created | Status::Running | Status::Stopped => {}
-        }
         let exec = self
             .execs
             .get_mut(id)
             .ok_or_else(|| Error::NoProcess(id.as_str().to_owned()))?;
-        if exec.process.phase != Phase::Created {
-            let have = Status::Running.name();
-            return Err(Error::WrongState {
-                have,
-                op: Op::Start,
-            });
-        }
         exec.process.phase = Phase::Starting;
         let streams = exec.process.streams.clone();
         Ok(ExecArgs {
@@ -108,7 +95,11 @@ impl Container {
         reply: Reply<u32>,
     ) {
         let Some(exec) = self.execs.get_mut(&id) else {
-            return;
+            if let Ok((child, _)) = result {
+                // Nobody would ever hear of it again.
+                tokio::spawn(async move { launch::end(&child).await });
+            }
+            return answer(reply, Err(Error::NoProcess(id.as_str().to_owned())));
         };
         match result {
             Ok((child, stdio)) => {
@@ -147,37 +138,34 @@ impl Container {
         if let Err(e) = allowed {
             return answer(reply, Err(e));
         }
-        let Some(exec) = self.execs.get(&id) else {
-            return;
+        let Some(exec) = self.execs.get_mut(&id) else {
+            return answer(reply, Err(Error::NoProcess(id.as_str().to_owned())));
         };
-        if exec.process.phase == Phase::Starting {
-            let have = Status::Running.name();
-            return answer(
-                reply,
-                Err(Error::WrongState {
-                    have,
-                    op: Op::Delete,
-                }),
-            );
-        }
-        let stdio = exec.process.stdio.clone();
-        self.beside(async move {
-            if let Some(stdio) = stdio {
+        exec.deletes.push(reply);
+        let Some(stdio) = exec.process.stdio.clone() else {
+            // It never ran. At once, so that no Start can come in between.
+            return self.on_exec_removed(&id);
+        };
+        if exec.deletes.len() == 1 {
+            self.beside(async move {
                 stdio.finish(DRAIN_DEADLINE).await;
-            }
-            Outcome::ExecRemoved { id, reply }
-        });
+                Outcome::ExecRemoved { id }
+            });
+        }
     }
 
-    pub(super) fn on_exec_removed(&mut self, id: &ExecId, reply: Reply<ProcessInfo>) {
+    pub(super) fn on_exec_removed(&mut self, id: &ExecId) {
         let info = self.state(Some(id));
-        if let Some(mut exec) = self.execs.remove(id) {
-            let never = Exit {
-                status: 0,
-                at: SystemTime::now(),
-            };
-            exec.process.release_waiters(never);
+        let Some(mut exec) = self.execs.remove(id) else {
+            return;
+        };
+        exec.process.release_waiters(Exit {
+            status: 0,
+            at: SystemTime::now(),
+        });
+        let Ok(info) = info else { return };
+        for reply in exec.deletes {
+            answer(reply, Ok(info.clone()));
         }
-        answer(reply, info);
     }
 }

@@ -1,11 +1,11 @@
 //! The end of processes: exec exits first, init's last, and out-of-memory before that.
 
-use super::{Container, Ending, Outcome};
+use super::{Awaited, Container, Ending, Outcome};
 use crate::events::Event;
 use crate::lifecycle::Status;
 use crate::process::{Exit, Phase};
 use crate::stdio::Stdio;
-use hull_abi::{ExecId, HostJob};
+use hull_abi::{ExecId, HostJob, SetupError};
 use hull_cgroup::OomWatch;
 use hull_launcher::client::{self, ChildProcess};
 use std::os::fd::AsFd as _;
@@ -22,6 +22,7 @@ const EXECS_DEADLINE: Duration = Duration::from_secs(5);
 impl Container {
     /// Waits for a process to end and for its output to settle.
     pub(super) fn watch(&self, exec: Option<ExecId>, child: Arc<ChildProcess>, stdio: Arc<Stdio>) {
+        let outcomes = self.outcomes.clone();
         self.beside(async move {
             let status = match child.ended().await {
                 Ok(ended) => ended.status,
@@ -34,6 +35,10 @@ impl Container {
                 status,
                 at: SystemTime::now(),
             };
+            if exec.is_none() {
+                // A container that is gone does not care any more.
+                drop(outcomes.send(Outcome::InitReaped { exit }));
+            }
             stdio.settle().await;
             Outcome::Ended { exec, exit }
         });
@@ -56,27 +61,27 @@ impl Container {
         self.finish_ending();
     }
 
-    pub(super) fn on_init_ended(&mut self, exit: Exit) {
-        if self.init.phase == Phase::Starting {
-            // The outcome of the start that it belongs to is still on its way here.
-            self.held_exit = Some(exit);
-            return;
-        }
-        self.gate = None;
+    /// At once, whatever its output does: nothing may be started any more, and what it left must go.
+    pub(super) fn on_init_reaped(&mut self, exit: Exit) {
         let private = self.plan.has_private_pid_namespace();
         self.ending = Ending::Waiting {
             exit,
-            leftovers_killed: private,
+            until: Awaited {
+                settled: false,
+                // The kernel has killed what was in its pid namespace.
+                leftovers_killed: private,
+                execs_overdue: false,
+            },
         };
+        self.gate = None;
         if !private {
-            // Nobody else kills what shares its pid namespace with others.
             let shared = Arc::clone(&self.shared);
             let job = HostJob::Kill {
                 cgroup: self.place.cgroup.clone(),
             };
             self.beside(async move {
                 if let Err(e) = shared.launcher.run(&job, KILL_DEADLINE).await {
-                    log::warn!("after the end of init: {e}");
+                    log::warn!("after the end of init: {}", SetupError::from(e));
                 }
                 Outcome::LeftoversKilled
             });
@@ -87,27 +92,29 @@ impl Container {
                 Outcome::ExecsOverdue
             });
         }
-        self.finish_ending();
+    }
+
+    pub(super) fn on_init_settled(&mut self) {
+        self.came(|until| until.settled = true);
     }
 
     pub(super) fn on_leftovers_killed(&mut self) {
-        if let Ending::Waiting { exit, .. } = self.ending {
-            self.ending = Ending::Waiting {
-                exit,
-                leftovers_killed: true,
-            };
-        }
-        self.finish_ending();
+        self.came(|until| until.leftovers_killed = true);
     }
 
     pub(super) fn on_execs_overdue(&mut self) {
-        if let Ending::Waiting { exit, .. } = self.ending {
-            log::warn!(
-                "container {}: exec processes outlive init by 5 s",
-                self.place.id
-            );
-            self.publish_init_exit(exit);
+        if matches!(self.ending, Ending::Waiting { .. }) && self.has_live_execs() {
+            let id = &self.place.id;
+            log::warn!("container {id}: exec processes outlive init by 5 s");
         }
+        self.came(|until| until.execs_overdue = true);
+    }
+
+    fn came(&mut self, note: impl FnOnce(&mut Awaited)) {
+        if let Ending::Waiting { until, .. } = &mut self.ending {
+            note(until);
+        }
+        self.finish_ending();
     }
 
     fn has_live_execs(&self) -> bool {
@@ -116,14 +123,15 @@ impl Container {
             .any(|exec| matches!(exec.process.phase, Phase::Starting | Phase::Running))
     }
 
-    /// Publishes the exit of init once nothing has to come before it.
+    /// Publishes the exit of init once nothing has to come before it. The outcome of a start is one of
+    /// those things: an exit must not overtake the start it belongs to.
     pub(super) fn finish_ending(&mut self) {
-        if let Ending::Waiting {
-            exit,
-            leftovers_killed: true,
-        } = self.ending
-            && !self.has_live_execs()
-        {
+        let Ending::Waiting { exit, until } = self.ending else {
+            return;
+        };
+        let execs_ended = until.execs_overdue || !self.has_live_execs();
+        let starting = self.init.phase == Phase::Starting;
+        if until.settled && until.leftovers_killed && execs_ended && !starting {
             self.publish_init_exit(exit);
         }
     }
@@ -142,7 +150,9 @@ impl Container {
             exited_at: exit.at,
         });
         self.init.stop(exit);
-        self.delete_waiting();
+        if !self.deletes.is_empty() {
+            self.remove();
+        }
     }
 
     /// Watches the cgroup's count of out-of-memory kills.

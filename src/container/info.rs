@@ -61,6 +61,26 @@ impl Container {
         crate::metrics::to_any(&stats)
     }
 
+    /// What the actor knows, for people who look for a fault.
+    pub(super) fn describe(&self) -> String {
+        let mut execs: Vec<String> = self
+            .execs
+            .iter()
+            .map(|(id, exec)| format!("{id} {:?} pid {}", exec.process.phase, exec.process.pid))
+            .collect();
+        execs.sort();
+        format!(
+            "{}, init pid {} {:?}, ending {:?}, removing {}, {} wait to delete, execs [{}]",
+            self.status.name(),
+            self.init.pid,
+            self.init.phase,
+            self.ending,
+            self.removing,
+            self.deletes.len(),
+            execs.join("; ")
+        )
+    }
+
     /// There is no checkpoint yet, but a wrong state is told first, as the runc shim does.
     pub(super) fn checkpoint(&self) -> Result<(), Error> {
         permits(self.status, Op::Checkpoint)?;

@@ -71,6 +71,10 @@ pub(crate) enum Request {
     CheckCheckpoint {
         reply: Reply<()>,
     },
+    /// One line for the log.
+    Describe {
+        reply: Reply<String>,
+    },
 }
 
 /// What there is to know about a process.

@@ -14,17 +14,12 @@ impl Container {
             return answer(reply, Err(e));
         }
         let Some(gate) = self.gate.take() else {
-            // Another Start is on its way.
-            let have = Status::Running.name();
-            return answer(
-                reply,
-                Err(Error::WrongState {
-                    have,
-                    op: Op::Start,
-                }),
-            );
+            // It failed to start, or ended at the gate: its exit is about to be told.
+            let text = format!("container {} init process has ended", self.place.id);
+            return answer(reply, Err(Error::FailedPrecondition(text)));
         };
         self.init.phase = Phase::Starting;
+        self.status = Status::Starting;
         let (plan, pid) = (Arc::clone(&self.plan), self.init.pid);
         self.beside(async move {
             let result = launch::release_gate(&plan, &gate, pid).await;
@@ -46,13 +41,12 @@ impl Container {
             Err(error) => {
                 // It has ended or will at once; its exit is told like any other.
                 self.init.phase = Phase::Created;
+                self.status = Status::Created;
                 drop(self.init.signal(nix::libc::SIGKILL));
                 answer(reply, Err(error));
             }
         }
-        if let Some(exit) = self.held_exit.take() {
-            self.on_init_ended(exit);
-        }
+        self.finish_ending();
     }
 
     /// A failing poststart hook ends the container, as with runc and by runtime-spec 1.3.

@@ -152,10 +152,20 @@ async fn a_restart_of_the_receiver_loses_nothing() {
 #[tokio::test]
 async fn beyond_the_bound_events_are_dropped_and_counted() {
     let (_dir, path, publisher) = socket();
-    for id in 0..QUEUE + 10 {
+    for id in 0..QUEUE - RESERVED + 10 {
         publisher.publish(oom(id));
     }
     assert_eq!(publisher.dropped.load(Ordering::Relaxed), 10);
+    // There is still room for what must not be lost.
+    for id in 0..RESERVED + 5 {
+        publisher.publish(Event::Delete {
+            id: id.to_string(),
+            pid: 1,
+            status: 0,
+            exited_at: SystemTime::now(),
+        });
+    }
+    assert_eq!(publisher.dropped.load(Ordering::Relaxed), 15);
     drop(path);
 }
 

@@ -1,223 +1,178 @@
-//! Copying between a process and a stream. Each copy is one task that only waits on descriptors.
+//! Copying between a process and a stream: one task each, which only waits on descriptors and lets
+//! the others have their turn after every chunk (readiness of a descriptor does not count against
+//! tokio's budget).
 
-use super::sink::{Fifo, Sink, open_fifo};
+use super::progress::Progress;
+use super::sink::{Sink, Target};
+use super::stream::{Stream, Watched, read_now, read_watched};
 use hull_sys::Errno;
+use hull_sys::fd::is_readable;
 use nix::fcntl::{SpliceFFlags, splice};
+use std::future::pending;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::io::unix::AsyncFd;
-use tokio::sync::Notify;
+use std::pin::pin;
+use tokio::io::Interest;
+use tokio::task::yield_now;
 
 /// Most bytes that one splice moves: what a pipe holds.
 const CHUNK: usize = 64 * 1024;
 /// Buffer for what cannot be spliced.
 const BUFFER: usize = 16 * 1024;
+/// More than a terminal holds ([pty(7)](https://man7.org/linux/man-pages/man7/pty.7.html): 64 KiB
+/// and a page). What comes beyond that after the end of the process was not its own.
+const TERMINAL_HOLDS: usize = 128 * 1024;
 
-/// How many bytes of output went through, so that a drain sees whether they still move.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    moved: AtomicU64,
-    stuck: AtomicU64,
-    changed: Notify,
+/// The process's side of one output stream.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Read end of its pipe.
+    Pipe(Watched),
+    /// Master of its terminal.
+    Terminal(Watched),
 }
 
-/// While it lives, data waits for a reader.
-struct Stuck<'a>(&'a Progress);
-
-impl Drop for Stuck<'_> {
-    fn drop(&mut self) {
-        self.0.stuck.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Progress {
-    fn add(&self, bytes: usize) {
-        self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.changed.notify_waiters();
-    }
-
-    /// Bytes so far.
-    pub(super) fn moved(&self) -> u64 {
-        self.moved.load(Ordering::Relaxed)
-    }
-
-    /// Whether some data wait for a reader.
-    pub(super) fn is_stuck(&self) -> bool {
-        self.stuck.load(Ordering::Relaxed) != 0
-    }
-
-    fn stuck(&self) -> Stuck<'_> {
-        self.stuck.fetch_add(1, Ordering::Relaxed);
-        Stuck(self)
-    }
-
-    /// Returns when more bytes have moved, or a copy has ended.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
-    }
-}
-
-/// Tells those who drain when a copy is over, however it ended.
-struct EndOf(Arc<Progress>);
-
-impl Drop for EndOf {
-    fn drop(&mut self) {
-        // The task counts as finished a moment later; those who wait look again after a pause.
-        self.0.changed.notify_waiters();
-    }
-}
-
-/// Copies a process's output pipe until its end, then closes the stream at once: clients read until
-/// its end before they delete the process.
-pub(super) async fn to_sink(pipe: AsyncFd<OwnedFd>, sink: Sink, progress: Arc<Progress>) {
-    let _end = EndOf(Arc::clone(&progress));
-    match sink {
-        Sink::Fifo { handle, name } => {
-            let stuck = progress.stuck();
-            let Some(fifo) = open_fifo(handle, &name).await else {
-                return;
-            };
-            drop(stuck);
-            if let Err(e) = pipe_to_fifo(&pipe, &fifo, &progress).await {
-                log::warn!("stream {name:?}: {e}");
-            }
+/// Opens the sink, copies all output of a process, and closes both at once at its end: clients read
+/// until the end of the stream before they delete the process.
+///
+/// # Errors
+/// The sink cannot be opened or written to, or nobody came to read it.
+pub(super) async fn output(source: Source, sink: Sink, progress: &Progress) -> io::Result<()> {
+    let mut opening = pin!(sink.open());
+    let target = tokio::select! {
+        biased;
+        target = &mut opening => target?,
+        () = source.has_no_more(progress) => {
+            drop(source);
+            // Nothing was written, but a reader that comes late must still find the end.
+            return opening.await.map(drop);
         }
-        Sink::File(file) => {
-            if let Err(e) = reader_to_file(&pipe, &file, &progress).await {
-                log::warn!("log file: {e}");
-            }
-        }
+    };
+    match (&source, target) {
+        (
+            Source::Pipe(pipe),
+            Target {
+                stream: Stream::Watched(fifo),
+                fifo: true,
+            },
+        ) => splice_all(pipe, &fifo, progress).await,
+        (_, Target { stream, .. }) => copy_all(&source, &stream, progress).await,
     }
 }
 
-/// Whether a pipe holds data, to tell an empty source from a full target.
-fn holds_data(pipe: &AsyncFd<OwnedFd>) -> bool {
-    hull_sys::fd::is_readable(pipe.get_ref())
-}
-
-async fn pipe_to_fifo(pipe: &AsyncFd<OwnedFd>, fifo: &Fifo, progress: &Progress) -> io::Result<()> {
+async fn splice_all(pipe: &Watched, fifo: &Watched, progress: &Progress) -> io::Result<()> {
     let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
     loop {
         let mut readable = pipe.readable().await?;
-        match splice(pipe.get_ref(), None, fifo.0.get_ref(), None, CHUNK, flags) {
-            Ok(0) => return Ok(()),
-            Ok(moved) => progress.add(moved),
-            Err(Errno::EAGAIN) if holds_data(pipe) => {
-                let _stuck = progress.stuck();
-                let mut writable = fifo.0.writable().await?;
-                if let Err(Errno::EAGAIN) =
-                    splice(pipe.get_ref(), None, fifo.0.get_ref(), None, CHUNK, flags)
-                        .inspect(|&moved| progress.add(moved))
-                {
-                    writable.clear_ready();
-                }
+        // EAGAIN means an empty pipe or a full FIFO; only for the latter we wait here.
+        let moved = fifo.async_io(Interest::WRITABLE, |fifo| {
+            match splice(pipe.get_ref(), None, fifo, None, CHUNK, flags) {
+                Err(Errno::EAGAIN) if !is_readable(pipe.get_ref()) => Ok(None),
+                other => Ok(Some(other?)),
             }
-            Err(Errno::EAGAIN) => readable.clear_ready(),
-            Err(Errno::EINTR) => {}
-            Err(e) => return Err(e.into()),
+        });
+        match moved.await {
+            Ok(Some(0)) => return Ok(()),
+            Ok(Some(moved)) => {
+                progress.passed_on(moved);
+                yield_now().await;
+            }
+            Ok(None) if readable.ready().is_read_closed() => return Ok(()),
+            Ok(None) => readable.clear_ready(),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
         }
     }
 }
 
-/// Reads until the end; a terminal whose last user is gone says EIO.
-async fn read_some(source: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        let mut ready = source.readable().await?;
-        match nix::unistd::read(source.get_ref(), buffer) {
-            Ok(n) => return Ok(n),
-            Err(Errno::EIO) => return Ok(0),
-            Err(Errno::EAGAIN) => ready.clear_ready(),
-            Err(Errno::EINTR) => {}
-            Err(e) => return Err(e.into()),
+async fn copy_all(source: &Source, target: &Stream, progress: &Progress) -> io::Result<()> {
+    let mut buffer = vec![0u8; BUFFER];
+    let mut after_end = 0;
+    while after_end < TERMINAL_HOLDS {
+        let n = source.read(&mut buffer, progress).await?;
+        let mut bytes = buffer.get(..n).unwrap_or_default();
+        if bytes.is_empty() {
+            break;
         }
-    }
-}
-
-async fn write_all(target: &AsyncFd<OwnedFd>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let mut ready = target.writable().await?;
-        match nix::unistd::write(target.get_ref(), bytes) {
-            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-            Err(Errno::EAGAIN) => ready.clear_ready(),
-            Err(Errno::EINTR) => {}
-            Err(e) => return Err(e.into()),
+        if matches!(source, Source::Terminal(_)) && progress.has_ended() {
+            after_end += n;
         }
+        progress.took(n);
+        while !bytes.is_empty() {
+            let written = target.write(bytes).await?;
+            progress.passed_on(written);
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        yield_now().await;
     }
     Ok(())
 }
 
-async fn reader_to_file(
-    source: &AsyncFd<OwnedFd>,
-    file: &OwnedFd,
-    progress: &Progress,
-) -> io::Result<()> {
+/// Copies a client's input to a pipe or a terminal until all writers have closed it, or the process
+/// takes no more.
+pub(super) async fn input(source: Stream, target: Stream) -> io::Result<()> {
     let mut buffer = vec![0u8; BUFFER];
     loop {
-        let n = read_some(source, &mut buffer).await?;
+        let n = source.read(&mut buffer).await?;
         let mut bytes = buffer.get(..n).unwrap_or_default();
         if bytes.is_empty() {
             return Ok(());
         }
         while !bytes.is_empty() {
-            // A regular file never says "later".
-            let written = nix::unistd::write(file.as_fd(), bytes)?;
+            let written = target.write(bytes).await?;
             bytes = bytes.get(written..).unwrap_or_default();
         }
-        progress.add(n);
+        yield_now().await;
     }
 }
 
-/// Copies a terminal's output until its last user is gone.
-pub(super) async fn pty_to_sink(
-    master: Arc<AsyncFd<OwnedFd>>,
-    sink: Sink,
-    progress: Arc<Progress>,
-) {
-    let _end = EndOf(Arc::clone(&progress));
-    let done = match sink {
-        Sink::Fifo { handle, name } => match open_fifo(handle, &name).await {
-            None => return,
-            Some(fifo) => {
-                let mut buffer = vec![0u8; BUFFER];
-                loop {
-                    match read_some(&master, &mut buffer).await {
-                        Ok(0) => break Ok(()),
-                        Ok(n) => {
-                            let bytes = buffer.get(..n).unwrap_or_default();
-                            if let Err(e) = write_all(&fifo.0, bytes).await {
-                                break Err(e);
-                            }
-                            progress.add(n);
-                        }
-                        Err(e) => break Err(e),
-                    }
+// === impl Source ===
+
+impl Source {
+    /// The descriptor.
+    pub(super) fn fd(&self) -> &Watched {
+        match self {
+            Self::Pipe(fd) | Self::Terminal(fd) => fd,
+        }
+    }
+
+    /// Some bytes, 0 at the end. A pipe ends with its last writer. A terminal ends with its process,
+    /// once it is empty: others may keep it open, but the master must not outlive the process.
+    async fn read(&self, buffer: &mut [u8], progress: &Progress) -> io::Result<usize> {
+        match self {
+            Self::Pipe(pipe) => read_watched(pipe, buffer).await,
+            Self::Terminal(master) => {
+                tokio::select! {
+                    biased;
+                    () = progress.ended() => {}
+                    read = read_watched(master, buffer) => return read,
+                }
+                match read_now(master, buffer) {
+                    Err(Errno::EAGAIN) => Ok(0),
+                    other => Ok(other?),
                 }
             }
-        },
-        Sink::File(file) => reader_to_file(&master, &file, &progress).await,
-    };
-    if let Err(e) = done {
-        log::warn!("terminal output: {e}");
+        }
     }
-}
 
-/// Copies a client's input to a pipe or a terminal until all writers have closed it, or the process
-/// takes no more.
-pub(super) async fn to_stdin(fifo: AsyncFd<OwnedFd>, target: Arc<AsyncFd<OwnedFd>>) {
-    let mut buffer = vec![0u8; BUFFER];
-    loop {
-        match read_some(&fifo, &mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(n) => {
-                if write_all(&target, buffer.get(..n).unwrap_or_default())
-                    .await
-                    .is_err()
-                {
+    /// Returns when the end has come and there is nothing to read; never when there is something.
+    async fn has_no_more(&self, progress: &Progress) {
+        match self {
+            Self::Pipe(pipe) => while let Ok(mut ready) = pipe.readable().await {
+                if is_readable(pipe.get_ref()) {
+                    break;
+                }
+                if ready.ready().is_read_closed() {
+                    return;
+                }
+                ready.clear_ready();
+            },
+            Self::Terminal(master) => {
+                progress.ended().await;
+                if !is_readable(master.get_ref()) {
                     return;
                 }
             }
         }
+        pending::<()>().await;
     }
 }

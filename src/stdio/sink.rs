@@ -1,33 +1,53 @@
-//! Where output goes and input comes from: FIFOs of containerd's clients, or files.
+//! Where output goes and input comes from: FIFOs of containerd's clients, files, devices. Every open
+//! is non-blocking, whatever a name turns out to be.
 
+use super::stream::Stream;
 use crate::error::Error;
 use hull_launcher::client::watch;
 use hull_sys::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
+use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 /// How long a FIFO may be without a reader before it is given up, as in containerd.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+/// O_NOCTTY: the daemon leads a session and must not get a client's terminal as its own.
+const FLAGS: OFlag = OFlag::O_NONBLOCK
+    .union(OFlag::O_NOCTTY)
+    .union(OFlag::O_CLOEXEC);
 
 /// Where one output stream goes.
 #[derive(Debug)]
 pub(super) enum Sink {
     /// A FIFO that is opened once somebody reads it; a handle that cannot be moved away under us.
-    Fifo { handle: OwnedFd, name: String },
-    /// A regular file or another file that never blocks.
-    File(OwnedFd),
+    Fifo(OwnedFd),
+    /// Anything else.
+    Open(Stream),
 }
 
-/// An open FIFO. The one descriptor is reader and writer at once: a client that goes away does not
-/// break the pipe, and its successor reads on.
+/// A sink that takes data.
 #[derive(Debug)]
-pub(super) struct Fifo(pub(super) AsyncFd<OwnedFd>);
+pub(super) struct Target {
+    pub(super) stream: Stream,
+    /// It can be spliced to. The one descriptor of a FIFO is reader and writer at once: a client
+    /// that goes away does not break the pipe, and its successor reads on.
+    pub(super) fifo: bool,
+}
+
+/// Where input comes from.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) stream: Stream,
+    /// Our own writer of a FIFO: while it is open there is no end of input.
+    pub(super) writer: Option<OwnedFd>,
+}
 
 /// Refuses names that we cannot serve, before anything is made.
 ///
@@ -44,58 +64,71 @@ pub(super) fn check(name: &str) -> Result<(), Error> {
     }
 }
 
-fn path(name: &str) -> &str {
-    name.strip_prefix("fifo://").unwrap_or(name)
+/// The path in a name; a `file://` has a query that nobody uses.
+fn path(name: &str) -> &Path {
+    let path = match name.strip_prefix("file://") {
+        Some(file) => file.split_once('?').map_or(file, |(path, _)| path),
+        None => name.strip_prefix("fifo://").unwrap_or(name),
+    };
+    Path::new(path)
 }
 
-fn handle(name: &str) -> Result<(OwnedFd, bool), Error> {
-    let fail = |e: Errno| Error::host(format!("open stream {name:?}"), e);
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    let handle = open(path(name), flags, Mode::empty()).map_err(fail)?;
-    let stat = fstat(&handle).map_err(fail)?;
-    let fifo = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO;
-    Ok((handle, fifo))
+fn handle(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+fn is_fifo(fd: &OwnedFd) -> Result<bool, Errno> {
+    let mode = SFlag::from_bits_truncate(fstat(fd)?.st_mode);
+    Ok(mode & SFlag::S_IFMT == SFlag::S_IFIFO)
 }
 
 fn reopen(handle: &OwnedFd, flags: OFlag) -> Result<OwnedFd, Errno> {
     let magic = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    open(magic.as_str(), flags | OFlag::O_CLOEXEC, Mode::empty())
+    open(magic.as_str(), flags | FLAGS, Mode::empty())
 }
 
-/// The read end of a stdin FIFO and our own writer of it.
+/// Makes a log file and the directories above it, if they are not there.
+fn make_file(path: &Path) -> Result<(), Errno> {
+    if let Some(parent) = path.parent() {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent)
+            .map_err(|e| hull_sys::fd::errno(&e))?;
+    }
+    let mode = Mode::from_bits_truncate(0o644);
+    open(path, OFlag::O_WRONLY | OFlag::O_CREAT | FLAGS, mode).map(drop)
+}
+
+/// Opens the input that `name` means.
 ///
 /// # Errors
-/// When it cannot be opened.
-pub(super) fn open_stdin(name: &str) -> Result<(OwnedFd, OwnedFd), Error> {
-    let fail = |e: Errno| Error::host(format!("open stream {name:?}"), e);
-    let (handle, _) = handle(name)?;
-    let reader = reopen(&handle, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(fail)?;
-    let writer = reopen(&handle, OFlag::O_WRONLY | OFlag::O_NONBLOCK).map_err(fail)?;
-    Ok((reader, writer))
+/// When it is not there or cannot be opened.
+pub(super) fn open_input(name: &str) -> Result<Input, Error> {
+    let opened = || -> Result<Input, Errno> {
+        let handle = handle(path(name))?;
+        let reader = reopen(&handle, OFlag::O_RDONLY)?;
+        let writer = if is_fifo(&handle)? {
+            Some(reopen(&handle, OFlag::O_WRONLY)?)
+        } else {
+            None
+        };
+        let stream = Stream::new(reader, Interest::READABLE)?;
+        Ok(Input { stream, writer })
+    };
+    opened().map_err(|e| Error::host(format!("open stdin {name:?}"), e))
 }
 
 // === impl Sink ===
 
 impl Sink {
-    /// Finds out what the name means.
+    /// Opens what the name of `stream` (`stdout`, `stderr`) means, a FIFO only as far as it can be
+    /// without a reader.
     ///
     /// # Errors
     /// When it is not there or cannot be opened.
-    pub(super) fn prepare(name: &str) -> Result<Self, Error> {
-        if let Some(file) = name.strip_prefix("file://") {
-            return Self::file(file);
-        }
-        let (handle, fifo) = handle(name)?;
-        if fifo {
-            return Ok(Self::Fifo {
-                handle,
-                name: name.to_owned(),
-            });
-        }
-        let flags = OFlag::O_WRONLY | OFlag::O_APPEND;
-        let file =
-            reopen(&handle, flags).map_err(|e| Error::host(format!("open stream {name:?}"), e))?;
-        Ok(Self::File(file))
+    pub(super) fn prepare(stream: &str, name: &str) -> Result<Self, Error> {
+        Self::open_name(name).map_err(|e| Error::host(format!("open {stream} {name:?}"), e))
     }
 
     /// Swallows everything.
@@ -103,50 +136,66 @@ impl Sink {
     /// # Errors
     /// When the host has no /dev/null.
     pub(super) fn null() -> Result<Self, Error> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        open("/dev/null", flags, Mode::empty())
-            .map(Self::File)
-            .map_err(|e| Error::host("open /dev/null", e))
+        Self::open_name("/dev/null").map_err(|e| Error::host("open \"/dev/null\"", e))
     }
 
-    /// `file://` of containerd's clients: made with its directories, appended to, query ignored.
-    fn file(name: &str) -> Result<Self, Error> {
-        let name = name.split_once('?').map_or(name, |(path, _)| path);
-        let path = Path::new(name);
-        let fail = |e: std::io::Error| Error::host(format!("open log file {name:?}"), e);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(fail)?;
+    fn open_name(name: &str) -> Result<Self, Errno> {
+        let path = path(name);
+        let found = match handle(path) {
+            Err(Errno::ENOENT) if name.starts_with("file://") => {
+                make_file(path)?;
+                handle(path)?
+            }
+            other => other?,
+        };
+        if is_fifo(&found)? {
+            return Ok(Self::Fifo(found));
         }
-        std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .map(|file| Self::File(file.into()))
-            .map_err(fail)
+        let fd = reopen(&found, OFlag::O_WRONLY | OFlag::O_APPEND)?;
+        Stream::new(fd, Interest::WRITABLE).map(Self::Open)
+    }
+
+    /// Waits until a FIFO has a reader: data written before would be lost if the process ended and
+    /// we closed it before anybody came.
+    ///
+    /// # Errors
+    /// `TimedOut` when nobody came for 30 s; as open(2).
+    pub(super) async fn open(self) -> io::Result<Target> {
+        match self {
+            Self::Open(stream) => Ok(Target {
+                stream,
+                fifo: false,
+            }),
+            Self::Fifo(handle) => {
+                let stream = open_fifo(&handle).await?;
+                Ok(Target { stream, fifo: true })
+            }
+        }
     }
 }
 
-/// Opens a FIFO once it has a reader: data written before would be lost if the process ended and we
-/// closed it before anybody came.
-pub(super) async fn open_fifo(handle: OwnedFd, name: &str) -> Option<Fifo> {
+async fn open_fifo(handle: &OwnedFd) -> io::Result<Stream> {
     let deadline = Instant::now() + OPEN_DEADLINE;
     let mut pause = Duration::from_millis(1);
     let first = loop {
-        match reopen(&handle, OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
+        match reopen(handle, OFlag::O_WRONLY) {
             Ok(fd) => break fd,
             Err(Errno::ENXIO) if Instant::now() < deadline => {
                 sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_millis(50));
             }
-            Err(errno) => {
-                log::warn!("stream {name:?}: given up: {}", errno.desc());
-                return None;
+            Err(Errno::ENXIO) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "nobody has opened it for reading in 30 s",
+                ));
             }
+            Err(errno) => return Err(errno.into()),
         }
     };
     // The first writer stays until there is the second: a reader that finds none takes it for the
     // end of the stream.
-    let fd = reopen(&handle, OFlag::O_RDWR | OFlag::O_NONBLOCK).ok()?;
+    let fd = reopen(handle, OFlag::O_RDWR)?;
     drop(first);
-    watch(fd, Interest::WRITABLE).ok().map(Fifo)
+    Ok(Stream::Watched(Arc::new(watch(fd, Interest::WRITABLE)?)))
 }

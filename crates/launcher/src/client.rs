@@ -3,12 +3,14 @@
 
 mod child;
 mod connection;
+mod exec;
 mod job;
 mod orphans;
 mod sync;
 mod watch;
 
 pub use child::ChildProcess;
+pub use job::JobError;
 pub use sync::{SyncClosed, SyncSocket};
 pub use watch::watch;
 
@@ -58,9 +60,12 @@ pub struct Launched {
 #[derive(Debug)]
 struct Order {
     args: SpawnArgs,
-    reply: oneshot::Sender<Result<Launched, SetupError>>,
-    _in_flight: InFlight,
+    reply: oneshot::Sender<Answer>,
+    in_flight: InFlight,
 }
+
+/// What the launcher made. Until the end of the count the receiver may still learn of a process.
+type Answer = (Result<Launched, SetupError>, InFlight);
 
 /// Counts requests whose process may exist without the daemon knowing its pid yet.
 #[derive(Debug)]
@@ -93,25 +98,31 @@ impl Launcher {
         self.in_flight.load(Ordering::Relaxed) != 0
     }
 
-    /// Makes a process.
+    /// Makes a process. Of an exec it is the one that becomes the program, not the one that the
+    /// launcher cloned on the way there.
     ///
     /// # Errors
-    /// What the launcher says, or that it did not answer in time.
+    /// What the launcher or an exec on its way says, or that there was no answer in time.
     pub async fn spawn(&self, args: SpawnArgs) -> Result<Launched, SetupError> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let in_flight = InFlight(Arc::clone(&self.in_flight));
         let (reply, answer) = oneshot::channel();
+        let is_exec = matches!(args.spawn, Spawn::Exec { .. });
         let order = Order {
             args,
             reply,
-            _in_flight: in_flight,
+            in_flight,
         };
         if self.orders.send(order).await.is_err() {
             return Err(broken("the launcher's task has ended"));
         }
-        match answer.await {
-            Ok(result) => result,
-            Err(_) => Err(broken("the launcher's task has ended")),
+        let Ok((result, _in_flight)) = answer.await else {
+            return Err(broken("the launcher's task has ended"));
+        };
+        if is_exec {
+            exec::follow(result?, &self.known).await
+        } else {
+            result
         }
     }
 }
@@ -155,11 +166,13 @@ async fn serve(mut queue: mpsc::Receiver<Order>, known: orphans::KnownPids) {
             Ok(result) => result,
             Err(_) => {
                 // Whatever it is doing, its answer would be taken for the next request's.
-                connection = None;
+                if let Some(late) = connection.take() {
+                    late.kill();
+                }
                 Err(broken("no answer within 10 s"))
             }
         };
         // Nobody waits any more: dropping the process's socket ends it at its next step.
-        drop(order.reply.send(result));
+        drop(order.reply.send((result, order.in_flight)));
     }
 }

@@ -9,13 +9,27 @@ use hull_abi::{SetupError, Step};
 /// The made-up failure, if that is what was asked for.
 #[cfg(feature = "fault-points")]
 pub(crate) fn point(step: Step) -> Result<(), SetupError> {
+    act(step, step.name())
+}
+
+/// The same on the way of an exec process: `HULL_FAULT="exec <step name>:…"`.
+///
+/// # Errors
+/// As [`point`].
+#[cfg(feature = "fault-points")]
+pub(crate) fn exec_point(step: Step) -> Result<(), SetupError> {
+    act(step, &format!("exec {}", step.name()))
+}
+
+#[cfg(feature = "fault-points")]
+fn act(step: Step, here: &str) -> Result<(), SetupError> {
     let Ok(wanted) = std::env::var("HULL_FAULT") else {
         return Ok(());
     };
     let Some((name, what)) = wanted.rsplit_once(':') else {
         return Ok(());
     };
-    if name != step.name() {
+    if name != here {
         return Ok(());
     }
     match what {
@@ -39,5 +53,15 @@ pub(crate) fn point(step: Step) -> Result<(), SetupError> {
     reason = "same signature as with fault points"
 )]
 pub(crate) fn point(_step: Step) -> Result<(), SetupError> {
+    Ok(())
+}
+
+/// Nothing, in every build but those of the fault tests.
+#[cfg(not(feature = "fault-points"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "same signature as with fault points"
+)]
+pub(crate) fn exec_point(_step: Step) -> Result<(), SetupError> {
     Ok(())
 }

@@ -47,6 +47,7 @@ pub(crate) fn run(sync: &Sync, body: OwnedFd, membership: &Membership) -> Result
     cgroups::join(cgroup)?;
     fault::point(Step::Namespaces)?;
     namespaces::enter(&plan)?;
+    fault::point(Step::Session)?;
     session::begin()?;
     session::set_oom_score(process.oom_score_adj)?;
     // Before the credentials change: the keyring belongs to whoever makes it.
@@ -69,15 +70,18 @@ pub(crate) fn run(sync: &Sync, body: OwnedFd, membership: &Membership) -> Result
     // From here on every path is the container's.
     devices::reopen_null_stdio()?;
     console::working_directory(&process.cwd)?;
+    fault::point(Step::Console)?;
     console::attach_for_init(sync, process)?;
     namespaces::set_names(&plan)?;
     // Our own view of /proc: the container may have covered or replaced its own.
     let procfs = procfs::Procfs::open_if_needed(process, &plan.sysctls)?;
+    fault::point(Step::Sysctl)?;
     procfs::apply_sysctls(procfs.as_ref(), &plan.sysctls)?;
     // After everything that writes to them.
     mounts::make_read_only(late)?;
     root::make_read_only(&plan.root)?;
     masks::read_only(&plan.readonly_paths)?;
+    fault::point(Step::MaskedPaths)?;
     masks::hide(&plan.masked_paths)?;
     let program = exec::prepare(process, procfs)?;
 
@@ -112,12 +116,12 @@ pub(crate) fn run_exec(
     membership: &Membership,
 ) -> Result<(), SetupError> {
     let Membership { cgroup, keyring } = membership;
-    fault::point(Step::Plan)?;
+    fault::exec_point(Step::Plan)?;
     let plan: ExecPlan = read_plan(body)?;
-    fault::point(Step::JoinCgroup)?;
+    fault::exec_point(Step::JoinCgroup)?;
     cgroups::join(cgroup)?;
     session::set_oom_score(plan.process.oom_score_adj)?;
-    fault::point(Step::Namespaces)?;
+    fault::exec_point(Step::Namespaces)?;
     namespaces::join_container(&init, &plan.namespaces)?;
     drop(init);
     // Its end tells the new process that the daemon knows of it.
@@ -141,12 +145,13 @@ pub(crate) fn run_exec(
 }
 
 fn become_exec(sync: &Sync, process: &Process, keyring: Option<&str>) -> Result<(), SetupError> {
+    fault::exec_point(Step::Session)?;
     session::begin()?;
     session::join_keyring(keyring)?;
     console::attach_for_exec(sync, process)?;
     let procfs = procfs::Procfs::open_if_needed(process, &[])?;
     let program = exec::prepare(process, procfs)?;
-    fault::point(Step::Exec)?;
+    fault::exec_point(Step::Exec)?;
     exec::execute(sync, process, &program)
 }
 

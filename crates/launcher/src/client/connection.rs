@@ -3,8 +3,8 @@
 use super::orphans::KnownPids;
 use super::{ChildProcess, Launched, SpawnArgs, SyncSocket, broken, watch};
 use crate::failure::At;
-use hull_abi::{FdRole, Reply, Request, SetupError, Step};
-use hull_sys::{Errno, fd, socket};
+use hull_abi::{FdRole, Reply, Request, SetupError, Spawn, Step};
+use hull_sys::{Errno, fd, pidfd, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -15,6 +15,8 @@ use tokio::io::unix::AsyncFd;
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: AsyncFd<OwnedFd>,
+    /// `None` when the launcher was gone at once.
+    process: Option<OwnedFd>,
 }
 
 impl Connection {
@@ -26,7 +28,7 @@ impl Connection {
             nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
         )?;
         // posix_spawn; the child is reaped by the daemon's sweep like any orphan.
-        Command::new("/proc/self/exe")
+        let child = Command::new("/proc/self/exe")
             .arg0("containerd-shim-hull-v1")
             .arg("launcher")
             .current_dir("/")
@@ -35,8 +37,20 @@ impl Connection {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|e| fd::errno(&e))?;
+        // Nobody reaps while a request is under way, so the number is still this process's.
+        let process = i32::try_from(child.id())
+            .ok()
+            .and_then(|pid| pidfd::open(pid).ok());
         let socket = watch(ours, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { socket })
+        Ok(Self { socket, process })
+    }
+
+    /// Ends a launcher that does not answer; one that is fine leaves when its socket is closed.
+    pub(super) fn kill(&self) {
+        if let Some(process) = &self.process {
+            // ESRCH: it has ended by itself.
+            pidfd::send_signal(process, nix::libc::SIGKILL).ok();
+        }
     }
 
     async fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
@@ -66,7 +80,7 @@ fn is_gone(errno: Errno) -> bool {
 }
 
 /// Makes a process through the connection, which is opened first if there is none. A launcher that
-/// died while it was idle is replaced; one that dies with the request is not asked twice, since the
+/// died before it read the request is replaced; one that dies with it is not asked twice, since the
 /// process may exist.
 pub(super) async fn spawn(
     connection: &mut Option<Connection>,
@@ -75,7 +89,9 @@ pub(super) async fn spawn(
 ) -> Result<Launched, SetupError> {
     let failed = || "ask the launcher".to_owned();
     let (ours, theirs) = socket::pair().at(Step::Clone, failed)?;
+    let sync = SyncSocket::new(ours).at(Step::Clone, failed)?;
     let body = fd::sealed_memory(c"plan", &args.body).at(Step::Clone, failed)?;
+    let is_job = matches!(args.spawn, Spawn::Job);
     let mut roles = vec![FdRole::Body, FdRole::Sync];
     roles.extend(args.fds.iter().map(|(role, _)| *role));
     let request = Request {
@@ -86,39 +102,55 @@ pub(super) async fn spawn(
     let mut fds = vec![body.as_fd(), theirs.as_fd()];
     fds.extend(args.fds.iter().map(|(_, fd)| fd.as_fd()));
 
-    let sent = match connection {
-        Some(open) => open.send(&bytes, &fds).await,
-        None => Err(Errno::EPIPE),
-    };
-    match sent {
-        Ok(()) => {}
-        Err(errno) if is_gone(errno) => {
-            let fresh = Connection::open().at(Step::Clone, || "start a launcher".to_owned())?;
-            fresh.send(&bytes, &fds).await.at(Step::Clone, failed)?;
-            *connection = Some(fresh);
-        }
-        Err(errno) => return Err(errno).at(Step::Clone, failed),
+    let mut asked = ask(connection, &bytes, &fds).await;
+    if asked.as_ref().is_err_and(|errno| is_unread(*errno)) {
+        *connection = None;
+        asked = ask(connection, &bytes, &fds).await;
     }
     drop(fds);
     drop(theirs);
-    let Some(open) = connection else {
-        return Err(broken("it was not started"));
-    };
-    let answer = match open.receive().await {
+    let (bytes, mut fds) = match asked {
         Ok(answer) => answer,
         Err(errno) => {
             *connection = None;
-            return Err(broken(&format!("it died: {}", errno.desc().to_lowercase())));
+            if is_job {
+                // It may be at work all the same, and whoever cleans up must come after it.
+                while sync.receive().await.is_ok() {}
+            }
+            let cause = errno.desc().to_lowercase();
+            return Err(broken(&format!("it died or cannot be started: {cause}")));
         }
     };
-    let (bytes, mut fds) = answer;
     match hull_abi::decode(&bytes).map_err(|e| broken(&e.to_string()))? {
         Reply::Failed(error) => Err(error),
         Reply::Spawned { pid } => {
             let pidfd = fds.pop().ok_or_else(|| broken("the pidfd was lost"))?;
             let process = ChildProcess::new(pid, pidfd, known.add(pid)).at(Step::Clone, failed)?;
-            let sync = SyncSocket::new(ours).at(Step::Clone, failed)?;
             Ok(Launched { process, sync })
         }
     }
+}
+
+/// One request and its answer, with a new launcher if there is none or it died while it was idle.
+async fn ask(
+    connection: &mut Option<Connection>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
+    if let Some(open) = connection {
+        match open.send(bytes, fds).await {
+            Ok(()) => return open.receive().await,
+            Err(errno) if is_gone(errno) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let fresh = connection.insert(Connection::open()?);
+    fresh.send(bytes, fds).await?;
+    fresh.receive().await
+}
+
+/// Whether the other end of a socket was closed with our datagram still in its queue, so that nobody
+/// has acted on it ([unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html)).
+fn is_unread(errno: Errno) -> bool {
+    errno == Errno::ECONNRESET
 }

@@ -3,6 +3,7 @@
 use super::procfs::{Procfs, label_on_exec};
 use super::{cred, filter_comes_early};
 use crate::failure::{At, Blamed, because};
+use crate::fault;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, Process, SetupError, Step};
 use hull_sys::{Errno, fd, fs, process as own, seccomp, signal};
@@ -42,6 +43,7 @@ pub(super) fn prepare(process: &Process, procfs: Option<Procfs>) -> Result<Progr
             format!("set limit {number} to {soft}:{hard}")
         })?;
     }
+    fault::point(Step::Credentials)?;
     cred::assume(process)?;
     enter_directory(process, entered)?;
     cred::limit(process)?;
@@ -49,6 +51,7 @@ pub(super) fn prepare(process: &Process, procfs: Option<Procfs>) -> Result<Progr
         hull_sys::cred::no_new_privileges()
             .at(Step::Credentials, || "set no_new_privs".to_owned())?;
     }
+    fault::point(Step::Program)?;
     let path = find_program(process)?;
     check_program(&path)?;
     if !filter_comes_early(process) {

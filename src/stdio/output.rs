@@ -1,0 +1,105 @@
+//! One output stream of a process from its first byte to its end.
+
+use super::copy::{self, Source};
+use super::progress::Progress;
+use super::sink::Sink;
+use hull_sys::fd::is_readable;
+use nix::fcntl::{FcntlArg, fcntl};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::{Instant, timeout_at};
+
+/// A pipe whose size the kernel does not tell: the largest that an unprivileged process can have.
+const LARGEST_PIPE: u64 = 1024 * 1024;
+
+/// An output stream that is being copied; dropping it ends that and closes the stream.
+#[derive(Debug)]
+pub(super) struct Output {
+    task: JoinHandle<()>,
+    progress: Arc<Progress>,
+    /// The copy alone keeps it open.
+    source: Weak<AsyncFd<OwnedFd>>,
+    terminal: bool,
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+// === impl Output ===
+
+impl Output {
+    /// Begins to copy.
+    pub(super) fn start(stream: &'static str, source: Source, sink: Sink) -> Self {
+        let progress = Arc::new(Progress::new());
+        let terminal = matches!(source, Source::Terminal(_));
+        let end = Arc::downgrade(source.fd());
+        let seen = Arc::clone(&progress);
+        let task = tokio::spawn(async move {
+            if let Err(e) = copy::output(source, sink, &seen).await {
+                log::warn!("{stream}: {e}");
+            }
+            seen.over();
+        });
+        Self {
+            task,
+            progress,
+            source: end,
+            terminal,
+        }
+    }
+
+    /// To be called once the process has been reaped: what is written from now on is not its own.
+    pub(super) fn process_ended(&self) {
+        let unread = match self.source.upgrade() {
+            Some(source) if self.terminal || is_readable(source.get_ref()) => {
+                capacity(source.get_ref())
+            }
+            _ => 0,
+        };
+        self.progress.end(unread);
+    }
+
+    fn owes(&self) -> bool {
+        let source = self.source.upgrade();
+        let readable = source.is_some_and(|source| is_readable(source.get_ref()));
+        self.progress.owes(readable)
+    }
+
+    /// Waits until everything that the process wrote is in the sink; given a `patience`, only as
+    /// long as something moves within it.
+    pub(super) async fn drained(&self, patience: Option<Duration>) {
+        let start = Instant::now();
+        loop {
+            let changed = self.progress.changed();
+            if !self.owes() {
+                return;
+            }
+            let Some(patience) = patience else {
+                changed.await;
+                continue;
+            };
+            let quiet_at = || self.progress.last_move().max(start) + patience;
+            if timeout_at(quiet_at(), changed).await.is_err() {
+                // It may be us who did not run: the copy gets its turn first.
+                yield_now().await;
+                if quiet_at() <= Instant::now() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// How much can be in a pipe at most. A terminal answers with an error and limits itself.
+fn capacity(pipe: &OwnedFd) -> u64 {
+    fcntl(pipe, FcntlArg::F_GETPIPE_SZ)
+        .ok()
+        .and_then(|bytes| u64::try_from(bytes).ok())
+        .unwrap_or(LARGEST_PIPE)
+}
