@@ -59,7 +59,11 @@ impl Shared {
         log::info!(
             "state: {}, launcher {}, {} events wait",
             self.leave,
-            if self.launcher.is_busy() { "busy" } else { "idle" },
+            if self.launcher.is_busy() {
+                "busy"
+            } else {
+                "idle"
+            },
             self.publisher.waiting(),
         );
         for (id, container) in self.registry.all() {

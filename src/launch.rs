@@ -1,6 +1,7 @@
 //! Making the processes of a container: from a request to an init process at the gate, from a
 //! registered exec to a running program. Every step that fails undoes what was done before.
 
+mod config;
 mod hooks;
 mod place;
 
@@ -13,15 +14,12 @@ use crate::events::Io;
 use crate::options::Options;
 use crate::stdio::{self, Stdio};
 use hull_abi::{
-    Blame, CgroupPaths, CgroupSetup, ContainerId, ExecPlan, FdRole, FromInit, Hook, HostJob, HostMount,
-    NamespaceKind, Plan, SetupError, Spawn, Step, ToInit,
+    Blame, CgroupPaths, CgroupSetup, ContainerId, ExecPlan, FdRole, FromInit, Hook, HostJob,
+    HostMount, NamespaceKind, Plan, SetupError, Spawn, Step, ToInit,
 };
 use hull_launcher::client::{ChildProcess, JobError, Launched, SpawnArgs, SyncSocket};
 use place::remember;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +32,6 @@ const SETUP_DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const RELEASE_DEADLINE: Duration = Duration::from_secs(60);
 /// Hooks have timeouts of their own; this is for those that bring none.
 const HOOKS_DEADLINE: Duration = Duration::from_secs(24 * 3600);
-/// Largest config.json that is read. Real ones have some 10 KiB.
-const CONFIG_LIMIT: u64 = 16 << 20;
 /// How long a process that reported its failure may take to end.
 const END_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -113,7 +109,7 @@ struct Waiting {
 fn decide(shared: &Shared, args: &CreateArgs) -> Result<(Plan, Place), Error> {
     let config = args.bundle.join("config.json");
     let bytes =
-        read_config(&config).map_err(|e| Error::host(format!("read {}", config.display()), e))?;
+        config::read(&config).map_err(|e| Error::host(format!("read {}", config.display()), e))?;
     let bundle = text(&args.bundle)?;
     let mounted = args.bundle.join("rootfs");
     let has_mounts = !args.mounts.is_empty();
@@ -138,26 +134,6 @@ fn decide(shared: &Shared, args: &CreateArgs) -> Result<(Plan, Place), Error> {
         io_owner: (args.options.io_uid, args.options.io_gid),
     };
     Ok((plan, place))
-}
-
-/// Reads a file that whoever made the bundle may have replaced by anything: a FIFO, on which a plain
-/// open would wait for ever, a device, or something without an end.
-fn read_config(path: &Path) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
-        .open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(CONFIG_LIMIT)).unwrap_or(0));
-    File::take(file, CONFIG_LIMIT + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len <= CONFIG_LIMIT) {
-        Ok(bytes)
-    } else {
-        Err(io::Error::from(io::ErrorKind::FileTooLarge))
-    }
 }
 
 /// A config that cannot be lowered is the caller's fault.

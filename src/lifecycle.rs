@@ -46,11 +46,7 @@ pub(crate) fn permits(have: Status, op: Op) -> Result<(), Error> {
         (Op::Resume, Status::Paused) => true,
         (
             Op::Resize | Op::Update,
-            Status::Created
-            | Status::Starting
-            | Status::Running
-            | Status::Pausing
-            | Status::Paused,
+            Status::Created | Status::Starting | Status::Running | Status::Pausing | Status::Paused,
         ) => true,
         (Op::Checkpoint, Status::Running | Status::Paused) => true,
         (Op::Start, _)

@@ -3,23 +3,21 @@
 //! Handlers only wait: ttrpc drops them at a caller's deadline or with its connection, and what they
 //! asked for must be carried through all the same.
 
-use crate::container::{self, ContainerHandle, ProcessInfo, Request};
+mod create;
+
+use crate::container::{ContainerHandle, ProcessInfo, Request};
 use crate::daemon::Shared;
 use crate::error::Error;
-use crate::events::{Event, Io, timestamp};
-use crate::launch::{self, CreateArgs};
+use crate::events::{Io, timestamp};
 use crate::lifecycle::Status;
-use crate::options;
 use async_trait::async_trait;
 use containerd_shim_protos::api;
 use containerd_shim_protos::shim::oci::ProcessDetails;
 use containerd_shim_protos::shim_async::Task;
-use hull_abi::{ContainerId, ExecId, HostMount};
+use hull_abi::ExecId;
 use protobuf::well_known_types::any::Any;
 use protobuf::{EnumOrUnknown, Message as _, MessageField};
-use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use ttrpc::r#async::TtrpcContext;
 
 /// Answers the task API from the registry.
@@ -73,80 +71,6 @@ fn state_response(id: &str, exec_id: &str, info: ProcessInfo) -> api::StateRespo
     response
 }
 
-fn create_args(req: &api::CreateTaskRequest) -> Result<CreateArgs, Error> {
-    let id = ContainerId::parse(&req.id).map_err(|e| Error::Invalid(e.to_string()))?;
-    if !req.checkpoint.is_empty() {
-        return Err(Error::Invalid(
-            "restoring from a checkpoint is not supported: hull has no CRIU support".to_owned(),
-        ));
-    }
-    let bundle = PathBuf::from(&req.bundle);
-    if !bundle.is_absolute() {
-        return Err(Error::Invalid(format!(
-            "bundle {:?} is not an absolute path",
-            req.bundle
-        )));
-    }
-    let mounts = req.rootfs.iter().map(|mount| HostMount {
-        fstype: mount.type_.clone(),
-        source: mount.source.clone(),
-        target: mount.target.clone(),
-        options: mount.options.clone(),
-    });
-    let streams = Io {
-        stdin: req.stdin.clone(),
-        stdout: req.stdout.clone(),
-        stderr: req.stderr.clone(),
-        terminal: req.terminal,
-    };
-    let options = options::parse(req.options.as_ref())?;
-    Ok(CreateArgs {
-        id,
-        bundle,
-        mounts: mounts.collect(),
-        streams,
-        options,
-    })
-}
-
-async fn create(
-    shared: &Arc<Shared>,
-    req: api::CreateTaskRequest,
-    reply: &oneshot::Sender<Result<u32, Error>>,
-) -> Result<u32, Error> {
-    let args = create_args(&req)?;
-    let reservation = shared.registry.reserve(&args.id)?;
-    let streams = args.streams.clone();
-    let created = launch::create(shared, args).await?;
-    if reply.is_closed() && (shared.leave.is_asked() || reservation.is_unwanted()) {
-        // The caller has given up and cleaned up since; nobody would ever delete this container.
-        launch::discard(shared, created).await;
-        return Err(Error::Unavailable("nobody waits for it any more".to_owned()));
-    }
-    let pid = created.child.pid().unsigned_abs();
-    log::info!("container {} created, init is process {pid}", req.id);
-    shared.publisher.publish(Event::Create {
-        id: req.id,
-        bundle: req.bundle,
-        rootfs: req.rootfs,
-        io: streams.clone(),
-        checkpoint: String::new(),
-        pid,
-    });
-    reservation.fill(container::spawn(Arc::clone(shared), created, streams));
-    hull_sys::process::trim_heap();
-    Ok(pid)
-}
-
-/// The answer to a failed Create. containerd takes the codes for "too late" and "not there" as news
-/// about the shim or the task, so those arrive as UNKNOWN.
-fn create_failed(error: Error) -> ttrpc::Error {
-    if matches!(error, Error::Deadline(_) | Error::Unavailable(_)) {
-        return ttrpc::error::get_rpc_status(ttrpc::Code::UNKNOWN, error.line());
-    }
-    error.into()
-}
-
 // === impl TaskService ===
 
 impl TaskService {
@@ -156,24 +80,6 @@ impl TaskService {
 
     fn container(&self, id: &str) -> Result<ContainerHandle, Error> {
         self.shared.registry.get(id)
-    }
-
-    /// Runs beside the handler, so that it is carried through whatever becomes of the caller.
-    async fn create_container(&self, req: api::CreateTaskRequest) -> Result<u32, Error> {
-        let shared = Arc::clone(&self.shared);
-        let (reply, answer) = oneshot::channel();
-        tokio::spawn(async move {
-            let result = create(&shared, req, &reply).await;
-            if result.is_err() {
-                // A shutdown may have waited for the end of this.
-                shared.container_removed();
-            }
-            // A caller that gave up needs no answer.
-            drop(reply.send(result));
-        });
-        answer
-            .await
-            .map_err(|_| Error::Unavailable("create ended without an answer".to_owned()))?
     }
 
     async fn wait_exit(&self, req: api::WaitRequest) -> Result<api::WaitResponse, Error> {
@@ -209,7 +115,9 @@ impl Task for TaskService {
         _ctx: &TtrpcContext,
         req: api::CreateTaskRequest,
     ) -> ttrpc::Result<api::CreateTaskResponse> {
-        let pid = self.create_container(req).await.map_err(create_failed)?;
+        let pid = create::run(&self.shared, req)
+            .await
+            .map_err(create::failed)?;
         Ok(api::CreateTaskResponse {
             pid,
             ..Default::default()

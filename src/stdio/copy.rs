@@ -157,15 +157,17 @@ impl Source {
     /// Returns when the end has come and there is nothing to read; never when there is something.
     async fn has_no_more(&self, progress: &Progress) {
         match self {
-            Self::Pipe(pipe) => while let Ok(mut ready) = pipe.readable().await {
-                if is_readable(pipe.get_ref()) {
-                    break;
+            Self::Pipe(pipe) => {
+                while let Ok(mut ready) = pipe.readable().await {
+                    if is_readable(pipe.get_ref()) {
+                        break;
+                    }
+                    if ready.ready().is_read_closed() {
+                        return;
+                    }
+                    ready.clear_ready();
                 }
-                if ready.ready().is_read_closed() {
-                    return;
-                }
-                ready.clear_ready();
-            },
+            }
             Self::Terminal(master) => {
                 progress.ended().await;
                 if !is_readable(master.get_ref()) {

@@ -199,3 +199,35 @@ async fn open_fifo(handle: &OwnedFd) -> io::Result<Stream> {
     drop(first);
     Ok(Stream::Watched(Arc::new(watch(fd, Interest::WRITABLE)?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_cannot_be_served_are_refused() {
+        for name in ["", "/run/fifo", "fifo:///run/fifo", "file:///log?a=b"] {
+            assert!(check(name).is_ok(), "{name}");
+        }
+        for (name, text) in [
+            ("tcp://host", "unknown STDIO scheme tcp"),
+            (
+                "binary:///logger",
+                "STDIO scheme binary is not supported yet",
+            ),
+        ] {
+            assert_eq!(check(name).unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn only_a_log_uri_has_a_query() {
+        for (name, expected) in [
+            ("/run/a?b", "/run/a?b"),
+            ("fifo:///run/a", "/run/a"),
+            ("file:///log/a?max=1", "/log/a"),
+        ] {
+            assert_eq!(path(name), Path::new(expected));
+        }
+    }
+}

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use containerd_shim_protos::api::{CreateTaskRequest, ExecProcessRequest, Status};
 use hull_client::{Any, make_fifo};
-use hull_e2e::{
-    Container, FifoReader, LIMIT, Lab, Spec, Streams, block, eventually, procfs,
-};
+use hull_e2e::{Container, FifoReader, LIMIT, Lab, Spec, Streams, block, eventually, procfs};
 use nix::fcntl::{OFlag, open};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
@@ -92,14 +90,14 @@ fn terminal_output_waits_for_a_late_reader() {
 fn terminal_output_waits_for_a_slow_reader() {
     let lab = Lab::new();
     // More than the FIFO takes, less than FIFO and terminal do.
-    let mut c = lab.container(&script("seq 1 13000").terminal());
+    let mut c = lab.container(&script("seq 1 12000").terminal());
     c.run();
     assert_eq!(c.wait(), 0);
     let (task, id) = (c.task.clone(), c.id.clone());
     let delete = hull_e2e::time::handle().spawn(async move { task.delete(&id, "").await });
     assert_eq!(c.status(), Status::STOPPED);
     let out = c.stdio.out.as_mut().unwrap().read_to_end(LIMIT).unwrap();
-    assert!(out.ends_with(b"\n13000\r\n"), "{} bytes", out.len());
+    assert!(out.ends_with(b"\n12000\r\n"), "{} bytes", out.len());
     block(delete).unwrap().unwrap();
 }
 
@@ -175,7 +173,9 @@ fn log_uri_is_made_with_its_directories_and_shared_by_both_streams() {
     c.start();
     assert_eq!(c.wait(), 0);
     let text = eventually("both lines are in the log", || {
-        fs::read_to_string(&path).ok().filter(|text| text.len() == 8)
+        fs::read_to_string(&path)
+            .ok()
+            .filter(|text| text.len() == 8)
     });
     assert!(text.contains("out\n") && text.contains("err\n"), "{text:?}");
 }

@@ -6,9 +6,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use containerd_shim_protos::api::{DeleteRequest, StartRequest, Status};
+use containerd_shim_protos::api::{ConnectRequest, DeleteRequest, StartRequest, Status};
 use hull_e2e::{
     Code, Container, HookKind, Lab, Spec, Task, Topic, Version, block, eventually, procfs, target,
     time,
@@ -69,44 +70,61 @@ fn alone_in_its_cgroup(c: &Container<'_>) -> bool {
     block(c.task.pids(&c.id)).unwrap().processes.len() == 1
 }
 
-/// Sends two calls in one write, so that the shim finds both at the same time; tells of each whether
-/// it succeeded.
+/// Makes two calls on two connections, the first one a little earlier, so that the shim finds both at
+/// the same time. Tells of each whether it succeeded.
 fn call_together(c: &Container<'_>, calls: [(&str, Vec<u8>); 2]) -> [bool; 2] {
+    let daemon = Pid::from_raw(i32::try_from(c.shim_pid()).unwrap());
     let path = c.address.strip_prefix("unix://").unwrap();
-    let mut socket = UnixStream::connect(path).unwrap();
+    let mut sockets = [(), ()].map(|()| UnixStream::connect(path).unwrap());
+    // Only a connection that was accepted counts.
+    for socket in &mut sockets {
+        assert!(call(socket, "Connect", &connect_request(c)));
+    }
+    kill(daemon, Signal::SIGSTOP).unwrap();
+    eventually("the daemon stands still", || {
+        let state = procfs::field(c.shim_pid(), "State")?;
+        state.starts_with('T').then_some(())
+    });
+    for (socket, (method, payload)) in sockets.iter_mut().zip(&calls) {
+        send(socket, method, payload);
+    }
+    kill(daemon, Signal::SIGCONT).unwrap();
+    sockets.map(|mut socket| receive(&mut socket))
+}
+
+fn connect_request(c: &Container<'_>) -> Vec<u8> {
+    let mut request = ConnectRequest::new();
+    request.id.clone_from(&c.id);
+    request.write_to_bytes().unwrap()
+}
+
+fn call(socket: &mut UnixStream, method: &str, payload: &[u8]) -> bool {
+    send(socket, method, payload);
+    receive(socket)
+}
+
+/// One ttrpc request: length, stream, type and flags, message.
+fn send(socket: &mut UnixStream, method: &str, payload: &[u8]) {
+    let mut request = ttrpc::Request::new();
+    request.service = Version::V2.service().to_owned();
+    request.method = method.to_owned();
+    request.payload = payload.to_vec();
+    let body = request.write_to_bytes().unwrap();
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    let head = [&length[..], &[0, 0, 0, 1, 1, 0]].concat();
+    socket.write_all(&[head, body].concat()).unwrap();
+}
+
+/// Whether the one request of a socket succeeded.
+fn receive(socket: &mut UnixStream) -> bool {
     socket.set_read_timeout(Some(hull_e2e::LIMIT)).unwrap();
-    let mut bytes = Vec::new();
-    for (stream, (method, payload)) in [1_u32, 3].into_iter().zip(calls) {
-        let mut request = ttrpc::Request::new();
-        request.service = Version::V2.service().to_owned();
-        request.method = method.to_owned();
-        request.payload = payload;
-        let body = request.write_to_bytes().unwrap();
-        bytes.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
-        bytes.extend(stream.to_be_bytes());
-        // A request, without flags.
-        bytes.extend([1, 0]);
-        bytes.extend(body);
-    }
-    socket.write_all(&bytes).unwrap();
-    let mut succeeded = [false; 2];
-    for _ in 0..2 {
-        let (mut length, mut stream, mut kind) = ([0; 4], [0; 4], [0; 2]);
-        for part in [&mut length[..], &mut stream[..], &mut kind[..]] {
-            socket.read_exact(part).unwrap();
-        }
-        let length = usize::try_from(u32::from_be_bytes(length)).unwrap();
-        let mut body = vec![0; length];
-        socket.read_exact(&mut body).unwrap();
-        let response = ttrpc::Response::parse_from_bytes(&body).unwrap();
-        let ok = response.status.code() == ttrpc::Code::OK;
-        if u32::from_be_bytes(stream) == 1 {
-            succeeded = [ok, succeeded[1]];
-        } else {
-            succeeded = [succeeded[0], ok];
-        }
-    }
-    succeeded
+    let (mut length, mut rest) = ([0; 4], [0; 6]);
+    socket.read_exact(&mut length).unwrap();
+    socket.read_exact(&mut rest).unwrap();
+    let mut body = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
+    socket.read_exact(&mut body).unwrap();
+    let response = ttrpc::Response::parse_from_bytes(&body).unwrap();
+    response.status.code() == ttrpc::Code::OK
 }
 
 #[test]
@@ -114,7 +132,7 @@ fn exec_is_started_or_deleted_but_never_both() {
     let lab = Lab::new();
     let c = lab.container(&sleeper());
     c.run();
-    for number in 0..60 {
+    for number in 0..20 {
         let exec = format!("e{number}");
         let _stdio = c.add_exec(&exec, ["sleep", "77"]);
         let (mut start, mut delete) = (StartRequest::new(), DeleteRequest::new());
@@ -176,21 +194,23 @@ fn daemon_leaves_after_a_given_up_create_that_succeeds() {
 fn what_init_leaves_in_a_shared_pid_namespace_dies_at_once() {
     let lab = Lab::new();
     // Output that keeps moving holds the exit back, but not the kill.
-    let script = "(while :; do echo x; sleep 0.005; done) & echo ready; exec sleep 600";
+    let script = "(while :; do echo x; done) & exec sleep 600";
     let mut c = lab.container(&Spec::new(["sh", "-c", script]).without_namespace("pid"));
     let init = c.run();
-    c.read_until("ready");
+    c.read_until("x\nx\n");
     let processes = block(c.task.pids(&c.id)).unwrap().processes;
     let left: Vec<u32> = processes.iter().map(|process| process.pid).collect();
     assert!(left.iter().any(|pid| *pid != init), "{left:?}");
+    let mut out = c.stdio.out.take().unwrap();
+    let reader = thread::spawn(move || out.read_to_end(hull_e2e::LIMIT));
     c.kill(9).unwrap();
     let killed = time::look_until(Duration::from_secs(1), || {
-        left.iter()
-            .all(|pid| procfs::has_ended(*pid))
-            .then_some(())
+        left.iter().all(|pid| procfs::has_ended(*pid)).then_some(())
     });
     assert!(killed.is_some(), "{left:?} are still there");
     assert_eq!(c.wait(), 137);
+    c.delete().unwrap();
+    reader.join().unwrap().unwrap();
 }
 
 #[test]

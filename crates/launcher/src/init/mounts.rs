@@ -106,7 +106,7 @@ fn bind(
     let stat = fstat(&tree).at(Step::Mounts, action)?;
     apply_attributes(&tree, mount, mount.set, mount.clear)?;
     let target = destination(root, mount, &stat)?;
-    check_target(root, mount, &target, Some(&tree))?;
+    check_target(root, mount, &target, is_procfs(&tree))?;
     attach(&tree, &target, mount)?;
     Ok(None)
 }
@@ -149,7 +149,7 @@ fn filesystem(
         .create_dir_all(&mount.destination, 0o755)
         .at(Step::Mounts, action)
         .blame(Blame::Image)?;
-    check_target(root, mount, &target, None)?;
+    check_target(root, mount, &target, fstype == "proc")?;
     if data
         .iter()
         .any(|(_, value)| value.as_ref().is_some_and(|v| v.len() >= MAX_VALUE))
@@ -255,19 +255,20 @@ fn magic_link(fd: &impl AsRawFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
+fn is_procfs(fd: &OwnedFd) -> bool {
+    hull_sys::fs::filesystem_magic(fd).is_ok_and(|magic| magic == PROC_SUPER_MAGIC)
+}
+
 /// Refuses what would put a fake file where the kernel's own is expected (CVE-2019-16884). The
 /// destination itself is looked at, not its name: a link in the image may lead there.
 fn check_target(
     root: &InRoot,
     mount: &Mount,
     target: &OwnedFd,
-    bound: Option<&OwnedFd>,
+    brings_procfs: bool,
 ) -> Result<(), SetupError> {
     let action = || describe(mount);
     let refuse = |why| Err(because(Step::Mounts, Blame::Caller, action(), why));
-    let on_proc = |fd: &OwnedFd| {
-        hull_sys::fs::filesystem_magic(fd).is_ok_and(|magic| magic == PROC_SUPER_MAGIC)
-    };
     let real = |fd: &dyn AsRawFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     let (top, place) = real(&root.as_fd())
         .and_then(|top| Ok((top, real(target)?)))
@@ -278,12 +279,13 @@ fn check_target(
         return refuse("it would cover the root itself");
     }
     if inside == Path::new("proc") {
-        return match bound {
-            Some(source) if !on_proc(source) => refuse("only a procfs can be mounted on /proc"),
-            _ => Ok(()),
+        return if brings_procfs {
+            Ok(())
+        } else {
+            refuse("only a procfs can be mounted on /proc")
         };
     }
-    if !on_proc(target) && !inside.starts_with("proc") {
+    if !is_procfs(target) && !inside.starts_with("proc") {
         return Ok(());
     }
     if ALLOWED_BELOW_PROC
@@ -359,6 +361,7 @@ fn cgroups(
         .create_dir_all(&mount.destination, 0o755)
         .at(Step::Mounts, action)
         .blame(Blame::Image)?;
+    check_target(root, mount, &target, false)?;
     let set = mount.set;
     if let (Some(unified), true) = (&cgroup.unified, cgroup.v1.is_empty()) {
         let tree = clone_tree(unified, true).at(Step::Mounts, action)?;
