@@ -10,6 +10,7 @@ use hull_sys::fd::is_readable;
 use nix::fcntl::{SpliceFFlags, splice};
 use std::future::pending;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use tokio::io::Interest;
 use tokio::task::yield_now;
@@ -60,17 +61,10 @@ pub(super) async fn output(source: Source, sink: Sink, progress: &Progress) -> i
 }
 
 async fn splice_all(pipe: &Watched, fifo: &Watched, progress: &Progress) -> io::Result<()> {
-    let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
     loop {
         let mut readable = pipe.readable().await?;
-        // EAGAIN means an empty pipe or a full FIFO; only for the latter we wait here.
-        let moved = fifo.async_io(Interest::WRITABLE, |fifo| {
-            match splice(pipe.get_ref(), None, fifo, None, CHUNK, flags) {
-                Err(Errno::EAGAIN) if !is_readable(pipe.get_ref()) => Ok(None),
-                other => Ok(Some(other?)),
-            }
-        });
-        match moved.await {
+        let spliced = fifo.async_io(Interest::WRITABLE, |fifo| splice_some(pipe.get_ref(), fifo));
+        match spliced.await {
             Ok(Some(0)) => return Ok(()),
             Ok(Some(moved)) => {
                 progress.passed_on(moved);
@@ -81,6 +75,20 @@ async fn splice_all(pipe: &Watched, fifo: &Watched, progress: &Progress) -> io::
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
+    }
+}
+
+/// Moves some bytes; `None` means an empty pipe, `WouldBlock` a full FIFO. The kernel has one answer
+/// for both, and who waits for the wrong one waits for ever.
+fn splice_some(pipe: &OwnedFd, fifo: &OwnedFd) -> io::Result<Option<usize>> {
+    let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
+    let once = || splice(pipe, None, fifo, None, CHUNK, flags);
+    match once() {
+        Err(Errno::EAGAIN) if !is_readable(pipe) => Ok(None),
+        // The pipe may have been filled only after the first look. We alone empty it: should there
+        // be an EAGAIN now, it is the FIFO's.
+        Err(Errno::EAGAIN) => Ok(Some(once()?)),
+        other => Ok(Some(other?)),
     }
 }
 

@@ -1,4 +1,10 @@
-//! Streams that are late, slow, strange or missing.
+//! Streams that are late, slow, fast, strange or missing.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "also in what the tests share a panic is how they fail"
+)]
 
 use std::fs;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -157,6 +163,26 @@ fn flood_through_a_fifo_holds_up_no_request() {
     assert!(median < ANSWER, "State took {median:?}");
     c.kill_and_wait();
     reader.join().unwrap().unwrap();
+}
+
+/// An empty pipe and a full FIFO give splice(2) the same answer. Taking one for the other stopped a
+/// fast stream now and then.
+#[test]
+fn fast_stream_with_a_fast_reader_never_stops() {
+    let lab = Lab::new();
+    let spec = Spec::new(["dd", "if=/dev/zero", "bs=1M", "count=1000"]);
+    let mut c = lab.container(&spec);
+    let path = c.stdio.stdout_path().to_owned();
+    // Waits for the shim's end, and then reads as fast as it can.
+    let reader = std::thread::spawn(move || {
+        let mut fifo = fs::File::open(path).unwrap();
+        std::io::copy(&mut fifo, &mut std::io::sink()).unwrap()
+    });
+    // The harness's reader would only be in the way.
+    c.stdio.out = None;
+    c.run();
+    assert_eq!(c.wait(), 0);
+    assert_eq!(reader.join().unwrap(), 1000 << 20);
 }
 
 #[test]
