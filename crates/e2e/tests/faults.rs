@@ -112,7 +112,14 @@ fn delete_action_finishes_what_a_killed_delete_left() {
 /// An exec that dies on its way leaves the container as it was.
 #[test]
 fn exec_can_fail_or_be_killed_at_every_step_before_its_program() {
-    for step in ["plan", "join cgroup", "namespaces", "session", "exec"] {
+    for step in [
+        "plan",
+        "join cgroup",
+        "namespaces",
+        "clone",
+        "session",
+        "exec",
+    ] {
         for what in ["fail", "kill"] {
             let lab = Lab::with_fault(&format!("exec {step}:{what}"));
             let c = lab.container(&Spec::new(["sleep", "600"]));

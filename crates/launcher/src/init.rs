@@ -124,7 +124,7 @@ pub(crate) fn run_exec(
     fault::exec_point(Step::Namespaces)?;
     namespaces::join_container(&init, &plan.namespaces)?;
     drop(init);
-    // Its end tells the new process that the daemon knows of it.
+    // A byte tells the new process that the daemon knows of it; without one nobody does, and it ends.
     let (announced, announcing) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
         .at(Step::Clone, || "make a pipe".to_owned())?;
     let args = CloneArgs {
@@ -133,12 +133,25 @@ pub(crate) fn run_exec(
     };
     match clone3(single, args).at(Step::Clone, || "clone3".to_owned())? {
         Cloned::Parent { pid, pidfd } => {
-            sync.send_fd(Step::Clone, &FromInit::Cloned { pid }, pidfd.as_fd())
+            sync.send_fd(Step::Clone, &FromInit::Cloned { pid }, pidfd.as_fd())?;
+            fault::exec_point(Step::Clone)?;
+            nix::unistd::write(&announcing, b"!")
+                .map(drop)
+                .at(Step::Clone, || "announce an exec process".to_owned())
         }
         Cloned::Child => {
             drop(announcing);
-            hull_sys::fd::read_to_end(announced, 0)
+            let byte = hull_sys::fd::read_to_end(announced, 1)
                 .at(Step::Clone, || "wait to be announced".to_owned())?;
+            if byte.is_empty() {
+                let action = "wait to be announced".to_owned();
+                return Err(because(
+                    Step::Clone,
+                    Blame::Host,
+                    action,
+                    "its maker was killed",
+                ));
+            }
             become_exec(sync, &plan.process, keyring.as_deref())
         }
     }
