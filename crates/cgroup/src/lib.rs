@@ -5,8 +5,8 @@
 //! takes those [`CgroupPaths`](hull_abi::CgroupPaths), routes each limit to where its controller
 //! lives and prefers the unified tree for freezing, killing and counting processes.
 //!
-//! The conversion of limits to files is pure ([`convert`]), and so are the device filters
-//! ([`devices`]); the rest blocks on the kernel and belongs in a process that may wait.
+//! The conversion of limits to files is pure (`convert`), and so are the device filters
+//! (`devices`); the rest blocks on the kernel and belongs in a process that may wait.
 //! Not here: systemd's units, and joining the unified cgroup (a process is born in it).
 #![forbid(unsafe_code)]
 

@@ -2,7 +2,7 @@
 //!
 //! The peers take turns (A B A B …), each operation is followed by a quiet gap, and every figure is
 //! a median with its p99. Wall time is what a client waits; CPU time is what a cgroup of the peer's
-//! own was charged ([`account`]), so that children of children count too.
+//! own was charged (`account`), so that children of children count too.
 //!
 //! Not here: judgement of whether a figure is good. The targets stand beside the figures; what it
 //! would take to reach one is said in `docs/performance.md`.

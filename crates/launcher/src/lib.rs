@@ -1,7 +1,7 @@
 //! The launcher: a small single-threaded process from which every other process of hull is cloned,
 //! and everything that happens inside such a process before it becomes the container's program.
 //!
-//! * [`server`] is the launcher's loop, [`spawn`](server) clones, [`init`] is the straight list of
+//! * [`server`] is the launcher's loop, `spawn` clones, `init` is the straight list of
 //!   steps of a container's first process, [`host`] does the jobs that may block.
 //! * [`client`] (feature `client`) is the daemon's asynchronous handle of a launcher.
 //!
