@@ -71,6 +71,7 @@ impl<'lab> Container<'lab> {
         });
         let (task, shim_pid) =
             connected.unwrap_or_else(|error| panic!("{address}: {error}\n{}", bundle.log()));
+        lab.begins(shim_pid);
         Self {
             id: id.to_owned(),
             task,
@@ -285,6 +286,10 @@ impl<'lab> Container<'lab> {
                     .map_err(|error| format!("Wait: {error}"))?;
             }
             self.delete().map_err(|error| format!("Delete: {error}"))?;
+        }
+        let open = self.lab.leaks_of(self.shim_pid);
+        if !open.is_empty() {
+            return Err(format!("the daemon still has open: {}", open.join(", ")));
         }
         // A shim with other containers stays, and one that is gone cannot answer.
         drop(block(self.task.shutdown(&self.id)));

@@ -1,10 +1,12 @@
 //! A private world for the shim alone: the harness plays containerd.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use hull_client::{ShimBinary, Spec, Streams, socket_path};
 
@@ -12,7 +14,10 @@ use crate::container::Container;
 use crate::events::{EventLog, EventSink};
 use crate::leaks::Search;
 use crate::order::Extent;
-use crate::{janitor, leaks, order, procfs, target};
+use crate::{janitor, leaks, order, procfs, target, time};
+
+/// How long a daemon may take to close what a container had.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Containers without containerd, and the checks at their end. Dropping it fails the test if
 /// events came in the wrong order or anything is left.
@@ -37,6 +42,8 @@ struct Ended {
     sockets: Vec<PathBuf>,
     /// A daemon was killed on purpose: its last events never came.
     killed: bool,
+    /// Each daemon's containers, and what it had open before the first.
+    daemons: HashMap<u32, (usize, Vec<String>)>,
 }
 
 impl Default for Lab {
@@ -144,6 +151,34 @@ impl Lab {
         socket_path(&self.binary.grpc_address, &self.tag, group)
     }
 
+    /// Notes that a container of this daemon begins.
+    pub(crate) fn begins(&self, daemon: u32) {
+        let open = procfs::open_files(daemon);
+        self.ended(|ended| ended.daemons.entry(daemon).or_insert((0, open)).0 += 1);
+    }
+
+    /// Notes that a container of this daemon was deleted. After the last one the daemon must have
+    /// nothing open that it did not have before the first; gives what it has.
+    pub(crate) fn leaks_of(&self, daemon: u32) -> Vec<String> {
+        let before = self.ended(|ended| match ended.daemons.get_mut(&daemon) {
+            Some((1, _)) => ended.daemons.remove(&daemon).map(|(_, before)| before),
+            Some((containers, _)) => {
+                *containers -= 1;
+                None
+            }
+            None => None,
+        });
+        let Some(before) = before.filter(|_| target::is_hull()) else {
+            return Vec::new();
+        };
+        let mut left = Vec::new();
+        time::look_until(CLOSE_LIMIT, || {
+            left = surplus(&procfs::open_files(daemon), &before);
+            left.is_empty().then_some(())
+        });
+        left
+    }
+
     pub(crate) fn problem(&self, text: String) {
         self.ended(|ended| ended.problems.push(text));
     }
@@ -176,6 +211,20 @@ impl Lab {
             own_cgroup: Some(self.tag.clone()),
         }
     }
+}
+
+/// What is in the first list more often than in the second; one pidfd, the launcher's, is allowed.
+fn surplus(now: &[String], before: &[String]) -> Vec<String> {
+    let mut expected = before.to_vec();
+    expected.push("anon_inode:[pidfd]".to_owned());
+    let mut left = Vec::new();
+    for file in now {
+        match expected.iter().position(|other| other == file) {
+            Some(at) => drop(expected.swap_remove(at)),
+            None => left.push(file.clone()),
+        }
+    }
+    left
 }
 
 impl Drop for Lab {
