@@ -264,3 +264,25 @@ impl Drop for Lab {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::surplus;
+
+    #[test]
+    fn surplus_counts_and_spares_one_pidfd() {
+        let list = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
+        let before = list(&["/dev/null", "/dev/null", "pipe:[1]"]);
+        let pidfd = "anon_inode:[pidfd]";
+        assert!(surplus(&list(&["/dev/null", "pipe:[1]", pidfd]), &before).is_empty());
+        let now = list(&[
+            "/dev/null",
+            "/dev/null",
+            "/dev/null",
+            "pipe:[2]",
+            pidfd,
+            pidfd,
+        ]);
+        assert_eq!(surplus(&now, &before), ["/dev/null", "pipe:[2]", pidfd]);
+    }
+}
