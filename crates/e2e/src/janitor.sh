@@ -9,13 +9,21 @@ bears_tag() {
   tr '\0' '\n' <"$1/cmdline" 2>/dev/null | grep -qsF "$tag"
 }
 
+# A daemon that is killed cannot remove its socket.
+socket_of() {
+  tr '\0' '\n' <"$1/cmdline" 2>/dev/null | sed -n '/^-socket$/{n;p;}'
+}
+
 # Twice: the first round may see a process in the moment between its fork and its exec.
 for round in 1 2; do
   for process in /proc/[0-9]*; do
     pid=${process#/proc/}
     [ "$pid" = $$ ] && continue
     grep -qs "^PPid:[[:space:]]*$$\$" "$process/status" && continue
-    bears_tag "$process" && kill -9 "$pid" 2>/dev/null
+    bears_tag "$process" || continue
+    socket=$(socket_of "$process")
+    kill -9 "$pid" 2>/dev/null
+    [ -z "$socket" ] || rm -f "$socket"
   done
 done
 
