@@ -16,6 +16,9 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::time::{Instant, sleep};
 
+/// Longest pause between two looks for a reader. Well below the time for which the end of a process
+/// waits for its output to move: a reader that came just before it must be found.
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 /// How long a FIFO may be without a reader before it is given up, as in containerd.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
 /// O_NOCTTY: the daemon leads a session and must not get a client's terminal as its own.
@@ -182,7 +185,7 @@ async fn open_fifo(handle: &OwnedFd) -> io::Result<Stream> {
             Ok(fd) => break fd,
             Err(Errno::ENXIO) if Instant::now() < deadline => {
                 sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_millis(50));
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             Err(Errno::ENXIO) => {
                 return Err(io::Error::new(

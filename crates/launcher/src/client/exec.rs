@@ -9,6 +9,9 @@ use std::time::Duration;
 /// How long the process in between may take: it joins namespaces and clones.
 const CLONE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long one that failed may take to end.
+const END_DEADLINE: Duration = Duration::from_secs(1);
+
 /// Waits until the process in between has cloned the one that goes on, and reaps it. The caller must
 /// still count as busy: until the new pid is known, the sweep would take its exit for an orphan's.
 pub(super) async fn follow(launched: Launched, known: &KnownPids) -> Result<Launched, SetupError> {
@@ -30,8 +33,11 @@ pub(super) async fn follow(launched: Launched, known: &KnownPids) -> Result<Laun
     if cloned.is_err() {
         // ESRCH: it has ended by itself.
         between.signal(nix::libc::SIGKILL).ok();
+        // A failed exec leaves nothing in the container when it is told.
+        drop(tokio::time::timeout(END_DEADLINE, between.ended()).await);
+    } else {
+        // It ends at once, and nobody needs to wait for that.
+        tokio::spawn(async move { between.ended().await });
     }
-    // It ends at once, and nobody needs to wait for that.
-    tokio::spawn(async move { between.ended().await });
     cloned.map(|process| Launched { process, sync })
 }

@@ -4,6 +4,7 @@
 use super::Launcher;
 use hull_sys::pidfd;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::signal::unix::Signal;
@@ -24,6 +25,8 @@ pub(super) struct KnownPids {
 pub(super) struct Known {
     pid: i32,
     all: KnownPids,
+    /// The number is no longer ours to remove: another process may have it already.
+    given_up: AtomicBool,
 }
 
 impl KnownPids {
@@ -32,6 +35,7 @@ impl KnownPids {
         Known {
             pid,
             all: self.clone(),
+            given_up: AtomicBool::new(false),
         }
     }
 
@@ -44,8 +48,10 @@ impl KnownPids {
 impl Known {
     /// Its owner has the exit; another process may get the number now.
     pub(super) fn reaped(&self) {
-        self.all.lock().remove(&self.pid);
-        self.all.changed.notify_one();
+        if !self.given_up.swap(true, Ordering::Relaxed) {
+            self.all.lock().remove(&self.pid);
+            self.all.changed.notify_one();
+        }
     }
 }
 
