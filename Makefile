@@ -10,7 +10,10 @@ CLIENTS ?= yes
 
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 RELEASE := $(TARGET)/x86_64-unknown-linux-gnu/release
-BINARIES := containerd-shim-hull-v1
+BINARIES := containerd-shim-hull-v1 hull-wasm hull-wasmc
+
+# What links wasmtime is tested as it is released, so that it is compiled once.
+WASM := hull-wasm-engine hull-wasm-runner hull-wasm-compiler
 
 # What tests, demo and bench run: the release build, never a second one.
 export HULL_BIN_DIR := $(RELEASE)
@@ -20,6 +23,7 @@ export HULL_CLIENTS := $(if $(filter no,$(CLIENTS)),,$(CURDIR)/target/clients)
 # Left to right: containerd and its clients, what the build needs, what the tests look with.
 PACKAGES := containerd runc busybox-static \
 	gcc libc6-dev binutils libseccomp-dev pkg-config protobuf-compiler python3 \
+	clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 \
 	strace lsof iproute2 procps util-linux
 
 .DEFAULT_GOAL := help
@@ -32,8 +36,11 @@ help: ## list the targets
 deps: ## install the Debian packages that build and tests need (root)
 	@.ci/deps.sh $(PACKAGES)
 
+# One call for each that links wasmtime: in one call, the runner would get the compiler's features.
 build: ## build the release binaries
 	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked -p hull-wasm-runner
+	$(CARGO) build --release --locked -p hull-wasm-compiler
 
 images: ## build the test images into target/images
 	$(CARGO) run --quiet --locked -p hull-images -- build $(HULL_IMAGES)
@@ -49,7 +56,10 @@ ifneq ($(CLIENTS),no)
 	@$(MAKE) --no-print-directory clients || \
 		echo "test: the tests on containerd 2.x will fail; make test CLIENTS=no leaves them out" >&2
 endif
-	$(CARGO) test --locked --workspace --exclude hull-e2e --features hull-shim/fault-points
+	$(CARGO) test --locked --workspace --exclude hull-e2e $(WASM:%=--exclude %) \
+		--features hull-shim/fault-points
+	$(CARGO) test --release --locked -p hull-wasm-compiler
+	HULL_WASMC=$(RELEASE)/hull-wasmc $(CARGO) test --release --locked -p hull-wasm-runner
 	$(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
 
 check: build layers ## formatting, lints, docs, crate arrows, licences, no NSS in the binaries
@@ -71,7 +81,7 @@ bench: build images clients ## measure hull beside containerd's runc shim (root)
 
 # No prerequisite, so that `sudo make install` after `make build` needs no Rust.
 $(BINARIES:%=$(RELEASE)/%):
-	$(CARGO) build --release --locked
+	$(MAKE) --no-print-directory build
 
 install: $(BINARIES:%=$(RELEASE)/%) ## install the binaries into $(DESTDIR)$(PREFIX)/bin, stripped
 	install -d $(DESTDIR)$(PREFIX)/bin

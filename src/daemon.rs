@@ -12,6 +12,7 @@ use crate::events::{self, Publisher};
 use crate::registry::Registry;
 use crate::server;
 use crate::start::READY;
+use crate::wasm::Wasm;
 use hull_launcher::client::Launcher;
 use std::io::Write as _;
 use std::os::unix::net::UnixListener;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) layout: hull_cgroup::Layout,
     pub(crate) facts: hull_plan::Host,
     pub(crate) leave: Leave,
+    pub(crate) wasm: Wasm,
 }
 
 impl Shared {
@@ -176,6 +178,7 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
             layout,
             facts,
             leave: Leave::default(),
+            wasm: Wasm::from_env(),
         });
         let children = signal(SignalKind::child()).map_err(own("watch SIGCHLD"))?;
         let mut signals = Signals::watch()?;

@@ -55,6 +55,7 @@ pub(crate) fn delete(args: &Args) -> Result<(), Error> {
         }
         Some(state) => {
             clean_up(&state)?;
+            clean_up_compilation(args)?;
             state_file::remove(&bundle)?;
             run_poststop(&state, &bundle, began + HOOKS_DEADLINE);
             state.pid
@@ -84,6 +85,15 @@ fn clean_up(state: &StateFile) -> Result<(), Error> {
     let removed = hull_cgroup::remove(&state.cgroup).map_err(Error::from);
     let unmounted = unmount(state);
     gone.and(killed).and(removed).and(unmounted)
+}
+
+/// Kills a compilation that the daemon had begun for the container, and removes its cgroup. The state
+/// file need not name it: the path follows from the id.
+fn clean_up_compilation(args: &Args) -> Result<(), Error> {
+    let path = crate::wasm::cgroups_path(&args.namespace, &args.id);
+    let cgroup = hull_cgroup::Layout::detect()?.resolve(&path)?;
+    hull_cgroup::kill_within(&cgroup, KILL_DEADLINE)?;
+    Ok(hull_cgroup::remove(&cgroup)?)
 }
 
 /// Unmounts what we mounted and nothing that could be a root of the host.

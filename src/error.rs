@@ -57,6 +57,9 @@ pub(crate) enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Running Wasm is not possible on this host, or something about a module's compiled form.
+    #[error("wasm: {0}")]
+    Wasm(String),
     /// It took too long.
     #[error("{0}")]
     Deadline(String),
@@ -135,9 +138,11 @@ impl Error {
             Self::Unimplemented(_) => Code::UNIMPLEMENTED,
             // Plain errors of the runc shim arrive as UNKNOWN, and so must ours: containerd takes
             // other codes of Create as news about the task itself.
-            Self::WrongState { .. } | Self::Setup(_) | Self::Cgroup(_) | Self::Host { .. } => {
-                Code::UNKNOWN
-            }
+            Self::WrongState { .. }
+            | Self::Setup(_)
+            | Self::Cgroup(_)
+            | Self::Wasm(_)
+            | Self::Host { .. } => Code::UNKNOWN,
             Self::Deadline(_) => Code::DEADLINE_EXCEEDED,
             Self::Unavailable(_) => Code::UNAVAILABLE,
         }

@@ -3,9 +3,11 @@
 
 mod config;
 mod hooks;
+mod inner;
 mod place;
 
 pub(crate) use hooks::{poststart, poststop};
+pub(crate) use inner::run_to_end;
 pub(crate) use place::{Place, forget, release_job};
 
 use crate::daemon::Shared;
@@ -13,6 +15,7 @@ use crate::error::Error;
 use crate::events::Io;
 use crate::options::Options;
 use crate::stdio::{self, Stdio};
+use crate::wasm::{Asking, Guest};
 use hull_abi::{
     Blame, CgroupPaths, CgroupSetup, ContainerId, ExecPlan, FdRole, FromInit, Hook, HostJob,
     HostMount, NamespaceKind, Plan, SetupError, Spawn, Step, ToInit,
@@ -59,6 +62,8 @@ pub(crate) struct Created {
 #[derive(Debug)]
 pub(crate) struct ExecArgs {
     pub(crate) plan: ExecPlan,
+    /// The container's plan.
+    pub(crate) container: Arc<Plan>,
     pub(crate) place: Place,
     pub(crate) init: Arc<ChildProcess>,
     pub(crate) streams: Io,
@@ -269,6 +274,8 @@ async fn until_ready(
     pid: i32,
 ) -> Result<Option<OwnedFd>, Error> {
     let mut master = None;
+    let process = &plan.process;
+    let mut asking = Asking::new(Guest { plan, place, process });
     // Some hooks run in init itself, between two messages.
     let limit = limit(&plan.hooks.create_container);
     loop {
@@ -280,7 +287,10 @@ async fn until_ready(
             })?;
         match received {
             Ok((FromInit::Ready, _)) => return Ok(master),
-            Ok((FromInit::Console, fd)) => master = fd,
+            Ok((FromInit::Console, mut fds)) => master = fds.pop(),
+            Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
+                Box::pin(asking.answer(shared, word, fds, sync)).await?;
+            }
             Ok((FromInit::Hooks, _)) => {
                 let state = plan.state.render("creating", Some(pid));
                 hooks::before_create(shared, plan, place, &state).await?;
@@ -289,14 +299,16 @@ async fn until_ready(
                 }
             }
             Ok((FromInit::Failed(error), _)) => return Err(error.into()),
-            Ok((FromInit::Execing | FromInit::Done | FromInit::Cloned { .. }, _)) | Err(_) => {
-                return Err(killed(Step::Gate));
-            }
+            Ok((
+                FromInit::Execing | FromInit::Done | FromInit::Claimed | FromInit::Cloned { .. },
+                _,
+            ))
+            | Err(_) => return Err(killed(Step::Gate)),
         }
     }
 }
 
-fn killed(step: Step) -> Error {
+pub(crate) fn killed(step: Step) -> Error {
     Error::Setup(SetupError {
         step,
         blame: Blame::Host,
@@ -315,7 +327,7 @@ pub(crate) async fn release_gate(plan: &Plan, gate: &SyncSocket, pid: i32) -> Re
         return Err(killed(Step::Gate));
     }
     let limit = limit(&plan.hooks.start_container);
-    until_exec(gate, limit).await.map(drop)
+    until_exec(gate, limit, None).await.map(drop)
 }
 
 /// How long a process may be silent that runs these hooks before its next message.
@@ -327,8 +339,13 @@ fn limit(hooks: &[Hook]) -> Duration {
     }
 }
 
-/// Waits for the execing byte and the end of the socket behind it.
-async fn until_exec(sync: &SyncSocket, limit: Duration) -> Result<Option<OwnedFd>, Error> {
+/// Waits for the execing byte and the end of the socket behind it. Whoever was not at the gate yet
+/// may ask for what running Wasm takes.
+async fn until_exec(
+    sync: &SyncSocket,
+    limit: Duration,
+    mut asking: Option<(&Shared, Asking<'_>)>,
+) -> Result<Option<OwnedFd>, Error> {
     let mut master = None;
     let mut execing = false;
     loop {
@@ -337,10 +354,19 @@ async fn until_exec(sync: &SyncSocket, limit: Duration) -> Result<Option<OwnedFd
             .map_err(|_| Error::Deadline("the program does not start".to_owned()))?;
         match received {
             Ok((FromInit::Execing, _)) => execing = true,
-            Ok((FromInit::Console, fd)) => master = fd,
+            Ok((FromInit::Console, mut fds)) => master = fds.pop(),
             Ok((FromInit::Failed(error), _)) => return Err(error.into()),
+            Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
+                if let Some((shared, asking)) = &mut asking {
+                    Box::pin(asking.answer(shared, word, fds, sync)).await?;
+                }
+            }
             Ok((
-                FromInit::Ready | FromInit::Hooks | FromInit::Done | FromInit::Cloned { .. },
+                FromInit::Ready
+                | FromInit::Hooks
+                | FromInit::Done
+                | FromInit::Claimed
+                | FromInit::Cloned { .. },
                 _,
             )) => {}
             Err(_) if execing => return Ok(master),
@@ -374,7 +400,12 @@ pub(crate) async fn exec(
         .spawn(SpawnArgs { spawn, body, fds })
         .await?;
     let started = async {
-        let master = until_exec(&sync, SETUP_DEADLINE).await?;
+        let asking = Asking::new(Guest {
+            plan: &args.container,
+            place: &args.place,
+            process: &args.plan.process,
+        });
+        let master = until_exec(&sync, SETUP_DEADLINE, Some((shared, asking))).await?;
         Ok(Arc::new(Stdio::start(streams, master)?))
     };
     match started.await {

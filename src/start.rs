@@ -39,6 +39,9 @@ const READY_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest error text that is taken from the daemon.
 const MAX_TEXT: u64 = 4096;
 
+/// The variable that tells the daemon where the other binaries are. Its own image has no path.
+pub(crate) const LIBEXEC: &str = "HULL_LIBEXEC";
+
 /// The process title of the daemon.
 const ARG0: &str = "containerd-shim-hull-v1";
 
@@ -133,6 +136,12 @@ fn launch(
     if let Some(address) = &request.ttrpc_address {
         command.env("TTRPC_ADDRESS", address);
     }
+    if std::env::var_os(LIBEXEC).is_none()
+        && let Ok(exe) = std::env::current_exe()
+        && let Some(directory) = exe.parent()
+    {
+        command.env(LIBEXEC, directory);
+    }
     let mut child = command
         .spawn()
         .map_err(|e| Error::host("start the daemon", e))?;
@@ -168,7 +177,7 @@ fn daemon_args(args: &Args, request: &Request, path: &Path) -> Vec<OsString> {
 }
 
 /// A directory for [`hull_sys::seal::sealed_self`] that stays empty.
-fn empty_dir() -> Result<PathBuf, Error> {
+pub(crate) fn empty_dir() -> Result<PathBuf, Error> {
     let path = crate::state_file::state_dir().join("empty");
     DirBuilder::new()
         .recursive(true)

@@ -82,6 +82,7 @@ impl Container {
         let streams = exec.process.streams.clone();
         Ok(ExecArgs {
             plan: exec.plan.clone(),
+            container: Arc::clone(&self.plan),
             place,
             init,
             streams,

@@ -42,6 +42,7 @@ pub(crate) fn image(layer: Vec<u8>) -> Image {
     Image {
         name: "docker.io/hull/busybox:latest",
         env: &["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+        entrypoint: &[],
         cmd: &["sh"],
         layer,
     }

@@ -30,6 +30,14 @@ pub(crate) enum Error {
         /// What was wrong with the answer.
         problem: String,
     },
+    /// A guest's source does not compile.
+    #[error("cannot compile {source_file}: {problem}")]
+    Guest {
+        /// The source file's name.
+        source_file: &'static str,
+        /// What the compiler said.
+        problem: String,
+    },
     /// The directory to unpack into is in use.
     #[error("{0} is not empty")]
     NotEmpty(PathBuf),

@@ -22,7 +22,9 @@ pub(crate) struct Image {
     pub(crate) name: &'static str,
     /// Default environment, `NAME=value` each.
     pub(crate) env: &'static [&'static str],
-    /// Default command line.
+    /// What the command line begins with, whatever its arguments.
+    pub(crate) entrypoint: &'static [&'static str],
+    /// Default command line, or the arguments of the entry point.
     pub(crate) cmd: &'static [&'static str],
     /// The layer's tar bytes.
     pub(crate) layer: Vec<u8>,
@@ -85,12 +87,18 @@ fn files(image: &Image) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn config(image: &Image) -> Value {
+    let mut process = json!({ "Env": image.env, "Cmd": image.cmd });
+    if let Value::Object(process) = &mut process
+        && !image.entrypoint.is_empty()
+    {
+        process.insert("Entrypoint".to_owned(), json!(image.entrypoint));
+    }
     json!({
         "architecture": ARCH,
         "os": "linux",
         // The image spec has no better value for "always the same" than the epoch.
         "created": "1970-01-01T00:00:00Z",
-        "config": { "Env": image.env, "Cmd": image.cmd },
+        "config": process,
         "rootfs": { "type": "layers", "diff_ids": [Digest::of(&image.layer).to_string()] },
     })
 }
@@ -137,6 +145,7 @@ mod tests {
         Image {
             name: "docker.io/hull/x:latest",
             env: &["A=b"],
+            entrypoint: &[],
             cmd: &["sh"],
             layer: vec![7; 1024],
         }
@@ -174,6 +183,18 @@ mod tests {
         );
         assert_eq!(config["config"]["Cmd"], json!(["sh"]));
         assert_eq!(parsed(&files, "oci-layout")["imageLayoutVersion"], "1.0.0");
+    }
+
+    #[test]
+    fn entrypoint_is_in_the_config_only_if_there_is_one() {
+        let with = Image {
+            entrypoint: &["/app.wasm"],
+            cmd: &[],
+            ..sample()
+        };
+        assert_eq!(config(&with)["config"]["Entrypoint"], json!(["/app.wasm"]));
+        assert_eq!(config(&with)["config"]["Cmd"], json!([]));
+        assert_eq!(config(&sample())["config"].get("Entrypoint"), None);
     }
 
     #[test]

@@ -5,18 +5,22 @@
 //! hull-images rootfs DIR    unpacks the busybox root file system into DIR, for a hand-made bundle
 //! ```
 //!
-//! Both commands give the same bytes for the same busybox binary: no clock, no directory order and
-//! no name of the building machine gets in.
+//! Both commands give the same bytes for the same busybox binary and C compiler: no clock, no
+//! directory order and no name of the building machine gets in.
 
 #![forbid(unsafe_code)]
 
 mod busybox;
+mod clang;
 mod digest;
 mod error;
+mod guests;
 mod layer;
 mod layout;
+mod refused;
 mod rootfs;
 mod unpack;
+mod wasm;
 
 use std::env;
 use std::ffi::OsString;
@@ -60,8 +64,17 @@ fn run(command: &Command) -> Result<()> {
     let rootfs = busybox::rootfs(Path::new(busybox::BINARY))?;
     match command {
         Command::Build(dir) => {
-            let archive = layout::archive(&busybox::image(layer::tar(&rootfs)?))?;
-            write_atomically(&dir.join("busybox.tar"), &archive)
+            let busybox = busybox::image(layer::tar(&rootfs)?);
+            let wasm = wasm::image(layer::tar(&wasm::rootfs(rootfs)?)?);
+            let wasm_only = wasm::lone_image(layer::tar(&wasm::lone_rootfs()?)?);
+            for (file, image) in [
+                ("busybox.tar", &busybox),
+                ("wasm.tar", &wasm),
+                ("wasm-only.tar", &wasm_only),
+            ] {
+                write_atomically(&dir.join(file), &layout::archive(image)?)?;
+            }
+            Ok(())
         }
         Command::Rootfs(dir) => unpack::into_dir(&rootfs, dir),
     }

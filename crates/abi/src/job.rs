@@ -75,6 +75,8 @@ pub enum HostJob {
         /// The cgroup.
         cgroup: CgroupPaths,
     },
+    /// Work on the host's side of Wasm.
+    Wasm(WasmJob),
     /// Run hooks one after the other in the host's namespaces, stopping at the first failure.
     Hooks {
         /// Which kind, for messages: `prestart`, `createRuntime`, `poststart`, `poststop`.
@@ -87,6 +89,47 @@ pub enum HostJob {
         cwd: String,
         /// Whether a failing hook ends the run (`poststop` goes on and reports the first failure).
         stop_at_failure: bool,
+    },
+}
+
+/// Work on the store of compiled artifacts
+/// (`hull_artifact::Store`; paths are absolute, on the host).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WasmJob {
+    /// Brings descriptors of the runner's and the compiler's binary in a form that nobody can write to, and of
+    /// a read-only view of the store, which is made if it is absent.
+    Open {
+        /// The runner.
+        runner: String,
+        /// The compiler.
+        compiler: String,
+        /// The store's directory.
+        store: String,
+        /// A directory that stays empty.
+        empty: String,
+    },
+    /// Writes down what `hull-wasmc --id` said, so that the next daemon need not ask.
+    RememberEngine {
+        /// The store's directory.
+        store: String,
+        /// The compiler that was asked.
+        compiler: String,
+        /// What it said.
+        engine: String,
+    },
+    /// Compiling the module whose file comes with the request, as far as that touches the store. Waits
+    /// until nobody else compiles it; is done at once if a good artifact is there then. Else says
+    /// [`Claimed`](crate::FromInit::Claimed) with a sealed copy of the module, waits for
+    /// [`Keep`](crate::ToInit::Keep) with the artifact and puts that into the store.
+    Compile {
+        /// The store's directory.
+        store: String,
+        /// The engine that the artifact is for.
+        engine: String,
+        /// sha256 that the copy must have.
+        digest: [u8; 32],
+        /// Path of the module in the container, for messages.
+        program: String,
     },
 }
 

@@ -13,13 +13,14 @@ mod plan;
 mod request;
 mod step;
 mod sync;
+mod wasm;
 
 pub use cgroup::{
     BlockIo, CgroupPaths, Cpu, DeviceKind, DeviceRule, HugepageLimit, Memory, Resources,
     ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
 };
 pub use ids::{ContainerId, ExecId, InvalidId};
-pub use job::{CgroupSetup, Hook, HostJob, HostMount};
+pub use job::{CgroupSetup, Hook, HostJob, HostMount, WasmJob};
 pub use mount::{Mount, MountFlags, MountSource, Propagation};
 pub use plan::{
     CapabilitySets, ConsoleSize, Device, ExecPlan, HookState, Hooks, NamespaceKind, NamespacePlan,
@@ -28,6 +29,7 @@ pub use plan::{
 pub use request::{FdRole, Reply, Request, Spawn};
 pub use step::{Blame, SetupError, Step};
 pub use sync::{FromInit, ToInit};
+pub use wasm::{Payload, Preopen, RUNNER_FDS, RunnerConfig};
 
 use serde::{Serialize, de::DeserializeOwned};
 

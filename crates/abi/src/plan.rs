@@ -1,6 +1,6 @@
 //! The plan: everything that will be done to make a container, decided before any of it is done.
 
-use crate::{Hook, Mount, Propagation, Resources};
+use crate::{Hook, Mount, Payload, Propagation, Resources};
 use serde::{Deserialize, Serialize};
 
 /// A namespace type ([namespaces(7)](https://man7.org/linux/man-pages/man7/namespaces.7.html)).
@@ -142,6 +142,8 @@ pub struct ConsoleSize {
 /// A process of the container: init or exec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
+    /// What becomes of it at the end of its way into the container.
+    pub payload: Payload,
     /// Program and arguments; never empty.
     pub args: Vec<String>,
     /// `KEY=value` entries.

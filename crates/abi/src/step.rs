@@ -66,6 +66,8 @@ pub enum Step {
     Credentials,
     /// Finding the program.
     Program,
+    /// Getting the compiled form of a Wasm program.
+    Artifact,
     /// Waiting at the gate until start.
     Gate,
     /// startContainer hooks.
@@ -146,6 +148,7 @@ impl Step {
             Self::WorkingDirectory => "working directory",
             Self::Credentials => "credentials",
             Self::Program => "program",
+            Self::Artifact => "artifact",
             Self::Gate => "gate",
             Self::StartContainerHooks => "startContainer hooks",
             Self::Exec => "exec",

@@ -6,6 +6,9 @@
 //!  │ ── Hooks ────────────────────────► │  only if the plan has hooks of the create phase
 //!  │ ◄───────────────────── Proceed ─── │  after they have run
 //!  │ ── Console (+ master fd) ────────► │  only with a terminal
+//!  │ ── Wasm (+ module) ──────────────► │  only if the program is a Wasm file
+//!  │ ◄─ Runner (+ runner, config, artifact)
+//!  │ ── BadArtifact ──────────────────► │  only if that is damaged; another Runner answers
 //!  │ ── Ready ────────────────────────► │  everything that can fail has been done
 //!  │ ◄─────────────────────── Start ─── │  the gate
 //!  │ ── Execing ──────────────────────► │
@@ -14,10 +17,11 @@
 //! At any point `Failed` may come instead, then the end of the file. The end of the file without
 //! `Execing` or `Failed` before it means that the process was killed. An exec process skips `Hooks`
 //! and does not wait for `Start`: containerd's Exec only registers it. A job sends `Done` or
-//! `Failed`.
+//! `Failed`; one that compiles may send `Claimed` before and wait for `Keep`.
 //!
-//! After `Console` (and `Cloned`) the process sends with plain write(2) and receives with plain read(2): the
-//! container's seccomp filter may be in force and must only allow those.
+//! After `Console` (and `Cloned`) a process on the way to a native program sends with plain write(2)
+//! and receives with plain read(2): the container's seccomp filter may be in force and must only allow
+//! those. `Wasm` and `Runner` carry descriptors and take sendmsg(2) and recvmsg(2).
 
 use crate::SetupError;
 use serde::{Deserialize, Serialize};
@@ -35,11 +39,27 @@ pub enum FromInit {
     Hooks,
     /// The master side of the pseudo terminal comes with this datagram.
     Console,
+    /// The program is a Wasm file, which comes with this datagram, open for reading.
+    Wasm {
+        /// Its path in the container.
+        program: String,
+        /// sha256 of its content.
+        digest: [u8; 32],
+        /// The user's home directory, where the environment names none.
+        home: Option<String>,
+    },
+    /// The artifact of the last `Runner` is not what it should be.
+    BadArtifact {
+        /// What is wrong with it.
+        flaw: String,
+    },
     /// Waiting at the gate.
     Ready,
     /// execve comes next.
     Execing,
-    /// A job is done.
+    /// A job has the right to compile and waits for the artifact; the module comes with this datagram.
+    Claimed,
+    /// A job is done; what it was to bring comes with this datagram.
     Done,
     /// This step failed; the process ends.
     Failed(SetupError),
@@ -53,6 +73,13 @@ pub enum ToInit {
         /// The init process as the host sees it, for the state that createContainer hooks get.
         pid: i32,
     },
+    /// With this datagram come the runner's binary, its config and the compiled artifact.
+    Runner {
+        /// The key that the artifact must have been made for (`hull_artifact::Key`).
+        key: [u8; 32],
+    },
+    /// With this datagram comes the artifact that a job waits for.
+    Keep,
     /// Go through the gate.
     Start {
         /// As in `Proceed`, for startContainer hooks.

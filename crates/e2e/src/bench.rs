@@ -24,11 +24,13 @@ mod machine;
 mod memory;
 mod parallel;
 mod peer;
+mod pod;
 mod report;
 mod sample;
 mod size;
 mod stdout;
 mod task;
+mod wasm;
 
 use peer::Peer;
 use report::{Report, Table};
@@ -38,20 +40,27 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// A row of the benchmark: its name on the command line, and what measures it.
 type Row = (&'static str, fn(&Plan) -> Result<Vec<Table>>);
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 13] = [
     ("size", size::measure),
     ("task", task::measure),
     ("exec", exec::measure),
     ("memory", memory::measure),
     ("stdout", stdout::measure),
     ("parallel", parallel::measure),
+    ("wasm", wasm::measure),
+    ("wasm-cold", wasm::cold::measure),
+    ("wasm-memory", wasm::memory::measure),
+    ("wasm-parallel", wasm::parallel::measure),
+    ("wasm-process", wasm::process::measure),
     ("ctr", ctr::measure),
     ("ctr-newest", ctr::measure_newest),
 ];
 
 const USAGE: &str = "usage: hull-bench [--percent N] [ROW…]
   --percent N   of the usual number of rounds; 100 unless told
-  ROW           size task exec memory stdout parallel ctr ctr-newest; all unless told";
+  ROW           size task exec memory stdout parallel
+                wasm wasm-cold wasm-memory wasm-parallel wasm-process
+                ctr ctr-newest; all unless told";
 
 /// What is measured in this run, and how often.
 #[derive(Debug)]
@@ -62,6 +71,11 @@ struct Plan {
 }
 
 impl Plan {
+    /// Ours, the first of the peers.
+    fn hull(&self) -> Result<&Peer> {
+        Ok(self.peers.first().ok_or("hull is not among the peers")?)
+    }
+
     /// The number of rounds for a row that usually takes `usual`.
     fn rounds(&self, usual: usize) -> usize {
         (usual * self.percent / 100).max(3)

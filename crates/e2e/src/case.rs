@@ -13,7 +13,7 @@ use crate::ctr::{self, Output};
 use crate::events::Topic;
 use crate::leaks::Search;
 use crate::order::Extent;
-use crate::rootfs::IMAGE;
+use crate::rootfs::Image;
 use crate::{janitor, leaks, order, target, time};
 
 /// The containers of one test. Dropping it removes what is left of them, then fails the test if
@@ -21,6 +21,7 @@ use crate::{janitor, leaks, order, target, time};
 #[derive(Debug)]
 pub struct Case {
     containerd: Arc<Containerd>,
+    image: Image,
     ids: Mutex<Vec<String>>,
     extent: Mutex<Extent>,
 }
@@ -31,10 +32,22 @@ impl Case {
         Self::with(Containerd::shared())
     }
 
+    /// A test with the shared containerd and the image with Wasm guests.
+    pub fn wasm() -> Self {
+        Self::with_image(Containerd::shared(), Image::Wasm)
+    }
+
     /// A test with this containerd.
     pub fn with(containerd: Arc<Containerd>) -> Self {
+        Self::with_image(containerd, Image::Busybox)
+    }
+
+    /// A test with this containerd, whose containers are of this image.
+    pub fn with_image(containerd: Arc<Containerd>, image: Image) -> Self {
+        containerd.import(image);
         Self {
             containerd,
+            image,
             ids: Mutex::default(),
             extent: Mutex::new(Extent::Complete),
         }
@@ -76,7 +89,7 @@ impl Case {
         command
             .arg(self.containerd.fifo_dir())
             .args(flags)
-            .args([IMAGE, id])
+            .args([self.image.name(), id])
             .args(args);
         command
     }
@@ -175,6 +188,7 @@ impl Case {
                 self.containerd.fifo_dir(),
                 PathBuf::from("/run/hull"),
             ],
+            store: None,
             sockets: vec![self.shim_socket(id)],
             own_cgroup: None,
         }

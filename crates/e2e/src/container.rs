@@ -1,6 +1,7 @@
 //! A container of a [`Lab`]: one bundle, its shim and the calls that containerd would make.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use containerd_shim_protos::api::{
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use crate::lab::Lab;
 use crate::time::{LIMIT, block, look_until, within_limit};
-use crate::{procfs, rootfs, target};
+use crate::{procfs, target};
 
 /// SIGKILL.
 const KILL: u32 = 9;
@@ -97,11 +98,18 @@ impl<'lab> Container<'lab> {
             .to_owned()
     }
 
-    /// The request that containerd would send: busybox as an overlay, and the FIFOs.
-    pub fn create_request(&self) -> CreateTaskRequest {
-        let snapshot = self.lab.dir().join("snapshots").join(&self.id);
-        let (upper, work) = (snapshot.join("fs"), snapshot.join("work"));
+    /// The upper directory of its overlay: what is put there before Create is the image's, and
+    /// what it writes appears there.
+    pub fn upper(&self) -> PathBuf {
+        let upper = self.lab.dir().join("snapshots").join(&self.id).join("fs");
         fs::create_dir_all(&upper).unwrap();
+        upper
+    }
+
+    /// The request that containerd would send: the image as an overlay, and the FIFOs.
+    pub fn create_request(&self) -> CreateTaskRequest {
+        let upper = self.upper();
+        let work = upper.with_file_name("work");
         fs::create_dir_all(&work).unwrap();
         let mut mount = Mount::new();
         mount.type_ = "overlay".to_owned();
@@ -110,7 +118,7 @@ impl<'lab> Container<'lab> {
             "index=off".to_owned(),
             format!("workdir={}", work.display()),
             format!("upperdir={}", upper.display()),
-            format!("lowerdir={}", rootfs::busybox().display()),
+            format!("lowerdir={}", self.lab.image().rootfs().display()),
         ];
         let mut request = CreateTaskRequest::new();
         request.id.clone_from(&self.id);

@@ -12,7 +12,8 @@ use std::thread;
 use crate::ctr::{self, Output};
 use crate::events::{Event, EventLog};
 use crate::leaks::{self, Search};
-use crate::{janitor, rootfs, target, time};
+use crate::rootfs::Image;
+use crate::{artifacts, janitor, target, time};
 
 /// Which containerd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,9 @@ pub struct Containerd {
     tag: String,
     dir: PathBuf,
     events: EventLog,
+    /// For it and its shims.
+    env: Vec<(String, String)>,
+    images: Mutex<Vec<Image>>,
     running: Mutex<Option<Running>>,
 }
 
@@ -69,8 +73,17 @@ impl Containerd {
         Arc::new(Self::start(Release::Distribution))
     }
 
-    /// Starts one and imports the image.
+    /// The same with variables in its environment, which its shims inherit.
+    pub fn start_own_with(env: &[(&str, &str)]) -> Arc<Self> {
+        Arc::new(Self::start_with(Release::Distribution, env))
+    }
+
+    /// Starts one and imports the busybox image.
     pub fn start(release: Release) -> Self {
+        Self::start_with(release, &[])
+    }
+
+    fn start_with(release: Release, env: &[(&str, &str)]) -> Self {
         janitor::employ();
         let tag = target::unique_tag();
         let dir = target::private_dir(&tag);
@@ -81,15 +94,33 @@ impl Containerd {
             tag,
             dir,
             events,
+            env: env
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            images: Mutex::default(),
             running: Mutex::new(None),
         };
         containerd.write_config();
         containerd.resume();
-        let archive = rootfs::archive();
+        containerd.import(Image::Busybox);
         containerd
-            .ctr(&["image", "import", archive.to_str().unwrap()])
-            .ok();
-        containerd
+    }
+
+    /// Imports an image, unless it is there already.
+    pub fn import(&self, image: Image) {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if !images.contains(&image) {
+            let archive = image.archive();
+            self.ctr(&["image", "import", archive.to_str().unwrap()])
+                .ok();
+            images.push(image);
+        }
+    }
+
+    /// Where its shims keep compiled Wasm.
+    pub fn artifacts(&self) -> PathBuf {
+        artifacts::store(&self.dir)
     }
 
     /// The tag: the containerd namespace, and thereby the parent cgroup that ctr chooses.
@@ -163,6 +194,8 @@ impl Containerd {
             .arg(self.dir.join("config.toml"))
             .env("PATH", self.search_path())
             .env("HULL_E2E_TAG", &self.tag)
+            .env(artifacts::VARIABLE, self.artifacts())
+            .envs(self.env.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -289,6 +322,7 @@ impl Drop for Containerd {
             token: self.tag.clone(),
             spared: vec![janitor::employ()],
             dirs: vec![PathBuf::from("/run/hull")],
+            store: Some(self.artifacts()),
             own_cgroup: Some(self.tag.clone()),
             ..Search::default()
         };

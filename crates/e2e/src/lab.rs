@@ -14,7 +14,8 @@ use crate::container::Container;
 use crate::events::{EventLog, EventSink};
 use crate::leaks::Search;
 use crate::order::Extent;
-use crate::{janitor, leaks, order, procfs, target, time};
+use crate::rootfs::Image;
+use crate::{artifacts, janitor, leaks, order, procfs, target, time};
 
 /// How long a daemon may take to close what a container had.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -27,6 +28,7 @@ pub struct Lab {
     dir: PathBuf,
     sink: Option<EventSink>,
     binary: ShimBinary,
+    image: Image,
     next: AtomicU32,
     ended: Mutex<Ended>,
 }
@@ -68,7 +70,7 @@ impl Lab {
             namespace: tag.clone(),
             grpc_address: dir.join("c.sock"),
             ttrpc_address,
-            env: Vec::new(),
+            env: vec![(artifacts::VARIABLE.into(), artifacts::store(&dir).into())],
             debug: false,
         };
         Self {
@@ -76,9 +78,36 @@ impl Lab {
             dir,
             sink,
             binary,
+            image: Image::Busybox,
             next: AtomicU32::new(0),
             ended: Mutex::default(),
         }
+    }
+
+    /// A world whose containers have the image with Wasm guests.
+    pub fn wasm() -> Self {
+        Self::new().with_image(Image::Wasm)
+    }
+
+    /// The same world with containers of another image.
+    #[must_use]
+    pub fn with_image(mut self, image: Image) -> Self {
+        self.image = image;
+        self
+    }
+
+    /// The same world with a variable in the environment of its shims.
+    #[must_use]
+    pub fn with_env(mut self, key: &str, value: &str) -> Self {
+        self.binary.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// The same world with another binary of the shim.
+    #[must_use]
+    pub fn with_binary(mut self, binary: &Path) -> Self {
+        self.binary.binary = binary.to_owned();
+        self
     }
 
     /// A world whose shim has fault points and acts on one: `<step>:<kill|fail>`.
@@ -102,6 +131,16 @@ impl Lab {
     /// How the shim is called.
     pub fn binary(&self) -> &ShimBinary {
         &self.binary
+    }
+
+    /// The image of its containers.
+    pub fn image(&self) -> Image {
+        self.image
+    }
+
+    /// Where its shims keep compiled Wasm.
+    pub fn artifacts(&self) -> PathBuf {
+        artifacts::store(&self.dir)
     }
 
     /// The events that came so far.
@@ -207,6 +246,7 @@ impl Lab {
                 PathBuf::from("/run/hull"),
                 PathBuf::from("/run/containerd/s"),
             ],
+            store: Some(self.artifacts()),
             sockets,
             own_cgroup: Some(self.tag.clone()),
         }

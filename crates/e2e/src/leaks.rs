@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{cgroup, procfs, time};
+use crate::{artifacts, cgroup, procfs, time};
 
 /// How long what ends on its own may take: a daemon ends after its last reply.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
@@ -24,6 +24,8 @@ pub struct Search {
     pub gone: Vec<u32>,
     /// Directories below which no file may bear it.
     pub dirs: Vec<PathBuf>,
+    /// Store of compiled Wasm, in which only finished artifacts may be.
+    pub store: Option<PathBuf>,
     /// Sockets that must not exist.
     pub sockets: Vec<PathBuf>,
     /// Parent cgroups that bear it and are ours to remove.
@@ -75,6 +77,10 @@ fn look(search: &Search) -> Vec<String> {
         if socket.exists() {
             left.push(format!("socket: {}", socket.display()));
         }
+    }
+    if let Some(store) = &search.store {
+        let left_over = artifacts::leftovers(store);
+        left.extend(left_over.iter().map(|name| format!("in the store: {name}")));
     }
     for dir in &search.dirs {
         files_naming(dir, token, &mut left);

@@ -21,6 +21,7 @@
     reason = "test code: a panic is how a test fails, and stderr is where it explains itself"
 )]
 
+pub mod artifacts;
 pub mod bench;
 pub mod cgroup;
 pub mod containerd;
@@ -32,6 +33,7 @@ pub mod leaks;
 pub mod order;
 pub mod procfs;
 pub mod rootfs;
+pub mod strace;
 pub mod target;
 pub mod time;
 
@@ -45,4 +47,5 @@ pub use ctr::Output;
 pub use events::{Event, Topic};
 pub use hull_client::{Code, FifoReader, HookKind, RpcError, Spec, Stdio, Streams, Task, Version};
 pub use lab::Lab;
+pub use rootfs::Image;
 pub use time::{LIMIT, block, eventually};

@@ -282,7 +282,7 @@ fn config(
     spec["process"]["args"] = serde_json::json!(args);
     spec["process"]["env"] = serde_json::json!(["PATH=/bin:/usr/bin:/sbin"]);
     spec["linux"]["cgroupsPath"] = serde_json::json!(format!("/{}/{id}", case.containerd().tag()));
-    spec["root"]["path"] = serde_json::json!(hull_e2e::rootfs::busybox());
+    spec["root"]["path"] = serde_json::json!(hull_e2e::Image::Busybox.rootfs());
     change(&mut spec);
     let path = case.containerd().dir().join(format!("{id}.json"));
     fs::write(&path, spec.to_string()).unwrap();

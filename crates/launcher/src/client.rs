@@ -10,7 +10,7 @@ mod sync;
 mod watch;
 
 pub use child::ChildProcess;
-pub use job::JobError;
+pub use job::{Job, JobError};
 pub use sync::{SyncClosed, SyncSocket};
 pub use watch::watch;
 

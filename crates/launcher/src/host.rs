@@ -2,6 +2,7 @@
 //! hooks. Each runs in a child of its own, so that it may take its time, change its directory or die.
 
 mod rootfs;
+mod wasm;
 
 use crate::failure::{At, because, from_cgroup};
 use crate::sync::Sync;
@@ -10,7 +11,7 @@ use hull_abi::{
     Blame, CgroupPaths, CgroupSetup, FromInit, Hook, HostJob, HostMount, SetupError, Step,
 };
 pub use rootfs::unmount as unmount_rootfs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ const MAX_JOB: u64 = 16 << 20;
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Does the job in `body` and says that it is done.
-pub(crate) fn run(sync: &Sync, body: OwnedFd) -> Result<(), SetupError> {
+pub(crate) fn run(sync: &Sync, body: OwnedFd, file: Option<OwnedFd>) -> Result<(), SetupError> {
     let bytes =
         hull_sys::fd::read_to_end(body, MAX_JOB).at(Step::Plan, || "read a job".to_owned())?;
     let job: HostJob = hull_abi::decode(&bytes).map_err(|e| {
@@ -31,12 +32,18 @@ pub(crate) fn run(sync: &Sync, body: OwnedFd) -> Result<(), SetupError> {
             &e.to_string(),
         )
     })?;
-    perform(job)?;
-    sync.send(Step::Plan, &FromInit::Done)
+    let brought = perform(sync, job, file)?;
+    let fds: Vec<_> = brought.iter().map(AsFd::as_fd).collect();
+    sync.send_fds(Step::Plan, &FromInit::Done, &fds)
 }
 
-fn perform(job: HostJob) -> Result<(), SetupError> {
-    match job {
+/// Gives what the job was to bring.
+fn perform(
+    sync: &Sync,
+    job: HostJob,
+    file: Option<OwnedFd>,
+) -> Result<Vec<OwnedFd>, SetupError> {
+    let done = match job {
         HostJob::Prepare {
             mounts,
             rootfs,
@@ -59,6 +66,7 @@ fn perform(job: HostJob) -> Result<(), SetupError> {
         HostJob::Kill { cgroup } => {
             hull_cgroup::kill(&cgroup).map_err(|e| from_cgroup(Step::Kill, &e))
         }
+        HostJob::Wasm(job) => return wasm::perform(sync, job, file),
         HostJob::Hooks {
             kind,
             hooks,
@@ -80,7 +88,8 @@ fn perform(job: HostJob) -> Result<(), SetupError> {
                 hook::run_each(batch)
             }
         }
-    }
+    };
+    done.map(|()| Vec::new())
 }
 
 fn prepare(

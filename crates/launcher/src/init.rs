@@ -12,7 +12,11 @@ mod mounts;
 mod namespaces;
 mod procfs;
 mod root;
+mod program;
 mod session;
+mod wasm;
+
+pub(crate) use wasm::MAX_MODULE;
 
 use crate::failure::{At, because};
 use crate::sync::Sync;
@@ -36,7 +40,12 @@ pub(crate) struct Membership {
 
 /// Makes this process the init process of a container and becomes its program. Returns only with
 /// the reason why that failed.
-pub(crate) fn run(sync: &Sync, body: OwnedFd, membership: &Membership) -> Result<(), SetupError> {
+pub(crate) fn run(
+    sync: &Sync,
+    body: OwnedFd,
+    compiler: Option<OwnedFd>,
+    membership: &Membership,
+) -> Result<(), SetupError> {
     let Membership { cgroup, keyring } = membership;
     fault::point(Step::Plan)?;
     let plan: Plan = read_plan(body)?;
@@ -83,7 +92,7 @@ pub(crate) fn run(sync: &Sync, body: OwnedFd, membership: &Membership) -> Result
     masks::read_only(&plan.readonly_paths)?;
     fault::point(Step::MaskedPaths)?;
     masks::hide(&plan.masked_paths)?;
-    let program = exec::prepare(process, procfs)?;
+    let program = exec::prepare(sync, process, procfs, compiler)?;
 
     fault::point(Step::Gate)?;
     sync.send(Step::Gate, &FromInit::Ready)?;
@@ -100,7 +109,7 @@ pub(crate) fn run(sync: &Sync, body: OwnedFd, membership: &Membership) -> Result
         default_env: &process.env,
     })?;
     fault::point(Step::Exec)?;
-    exec::execute(sync, process, &program)
+    exec::execute(sync, process, program)
 }
 
 /// Makes a further process of a container. This process, still a stranger to the container, joins
@@ -133,7 +142,7 @@ pub(crate) fn run_exec(
     };
     match clone3(single, args).at(Step::Clone, || "clone3".to_owned())? {
         Cloned::Parent { pid, pidfd } => {
-            sync.send_fd(Step::Clone, &FromInit::Cloned { pid }, pidfd.as_fd())?;
+            sync.send_fds(Step::Clone, &FromInit::Cloned { pid }, &[pidfd.as_fd()])?;
             fault::exec_point(Step::Clone)?;
             nix::unistd::write(&announcing, b"!")
                 .map(drop)
@@ -163,9 +172,9 @@ fn become_exec(sync: &Sync, process: &Process, keyring: Option<&str>) -> Result<
     session::join_keyring(keyring)?;
     console::attach_for_exec(sync, process)?;
     let procfs = procfs::Procfs::open_if_needed(process, &[])?;
-    let program = exec::prepare(process, procfs)?;
+    let program = exec::prepare(sync, process, procfs, None)?;
     fault::exec_point(Step::Exec)?;
-    exec::execute(sync, process, &program)
+    exec::execute(sync, process, program)
 }
 
 fn read_plan<T: serde::de::DeserializeOwned>(body: OwnedFd) -> Result<T, SetupError> {
@@ -188,7 +197,9 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
     sync.send(Step::RuntimeHooks, &FromInit::Hooks)?;
     match sync.receive(Step::RuntimeHooks)? {
         ToInit::Proceed { pid } => Ok(Some(pid)),
-        ToInit::Start { .. } => Err(out_of_order(Step::RuntimeHooks)),
+        ToInit::Start { .. } | ToInit::Runner { .. } | ToInit::Keep => {
+            Err(out_of_order(Step::RuntimeHooks))
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Fds {
     sync: OwnedFd,
     stdio: Vec<(u8, OwnedFd)>,
     init: Option<OwnedFd>,
+    /// What a job is about, or the program of [`hull_abi::Payload::Compile`].
+    file: Option<OwnedFd>,
 }
 
 /// The `CLONE_NEW*` flag of a namespace.
@@ -200,12 +202,14 @@ fn below(directory: &str, path: &str) -> Option<String> {
 
 impl Fds {
     fn sort(all: Vec<(FdRole, OwnedFd)>) -> Result<Self, SetupError> {
-        let (mut body, mut sync, mut init, mut stdio) = (None, None, None, Vec::new());
+        let (mut body, mut sync, mut init, mut file) = (None, None, None, None);
+        let mut stdio = Vec::new();
         for (role, fd) in all {
             match role {
                 FdRole::Body => body = Some(fd),
                 FdRole::Sync => sync = Some(fd),
                 FdRole::Init => init = Some(fd),
+                FdRole::File => file = Some(fd),
                 FdRole::Stdio(number) => stdio.push((number, fd)),
             }
         }
@@ -215,6 +219,7 @@ impl Fds {
                 sync,
                 stdio,
                 init,
+                file,
             }),
             _ => Err(missing()),
         }
@@ -230,7 +235,7 @@ fn missing() -> SetupError {
 fn child(single: &SingleThreaded, spawn: Spawn, fds: Fds) -> ! {
     let sync = Sync::new(fds.sync);
     let mut keep = vec![fds.body.as_raw_fd(), sync.raw()];
-    keep.extend(fds.init.iter().map(AsRawFd::as_raw_fd));
+    keep.extend(fds.init.iter().chain(&fds.file).map(AsRawFd::as_raw_fd));
     keep.extend(fds.stdio.iter().map(|(_, fd)| fd.as_raw_fd()));
     let prepared = fd::close_all_except(&keep)
         .and_then(|()| {
@@ -242,13 +247,13 @@ fn child(single: &SingleThreaded, spawn: Spawn, fds: Fds) -> ! {
     let outcome = prepared.and_then(|()| match spawn {
         Spawn::Init {
             cgroup, keyring, ..
-        } => init::run(&sync, fds.body, &Membership { cgroup, keyring }),
+        } => init::run(&sync, fds.body, fds.file, &Membership { cgroup, keyring }),
         Spawn::Exec { cgroup, keyring } => {
             let membership = Membership { cgroup, keyring };
             let init = fds.init.ok_or_else(missing);
             init.and_then(|init| init::run_exec(single, &sync, fds.body, init, &membership))
         }
-        Spawn::Job => host::run(&sync, fds.body),
+        Spawn::Job => host::run(&sync, fds.body, fds.file),
     });
     match outcome {
         Ok(()) => process::exit_now(0),

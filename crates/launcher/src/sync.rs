@@ -2,7 +2,7 @@
 
 use crate::failure::{At, because};
 use hull_abi::{Blame, FromInit, SetupError, Step, ToInit};
-use hull_sys::socket;
+use hull_sys::{fd, socket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Longest text of a reported failure, in characters.
@@ -27,15 +27,31 @@ impl Sync {
         socket::write_datagram(&self.0, &bytes).at(step, || "tell the shim".to_owned())
     }
 
-    /// Sends a message with a descriptor; only before the seccomp filter is loaded.
-    pub(crate) fn send_fd(
+    /// Sends a message with descriptors. That takes sendmsg(2), which a seccomp filter that is loaded already
+    /// may forbid.
+    pub(crate) fn send_fds(
         &self,
         step: Step,
         message: &FromInit,
-        fd: BorrowedFd<'_>,
+        fds: &[BorrowedFd<'_>],
     ) -> Result<(), SetupError> {
         let bytes = encoded(step, message)?;
-        socket::send(self.0.as_fd(), &bytes, &[fd]).at(step, || "tell the shim".to_owned())
+        socket::send(self.0.as_fd(), &bytes, fds)
+            .at(step, || "tell the shim (sendmsg)".to_owned())
+    }
+
+    /// As [`Sync::receive`], for a message with descriptors; `None` when the daemon is gone. That takes
+    /// recvmsg(2).
+    pub(crate) fn receive_fds(
+        &self,
+        step: Step,
+    ) -> Result<Option<(ToInit, Vec<OwnedFd>)>, SetupError> {
+        let (bytes, fds) =
+            socket::receive(&self.0).at(step, || "wait for the shim (recvmsg)".to_owned())?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((decoded(step, &bytes)?, fds)))
     }
 
     /// Waits for a message with plain read(2). The end means that the daemon gave us up: there is
@@ -45,14 +61,12 @@ impl Sync {
         if bytes.is_empty() {
             hull_sys::process::exit_now(1);
         }
-        hull_abi::decode(&bytes).map_err(|e| {
-            because(
-                step,
-                Blame::Hull,
-                "read a message".to_owned(),
-                &e.to_string(),
-            )
-        })
+        decoded(step, &bytes)
+    }
+
+    /// Whether the daemon has closed its end.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        fd::is_hung_up(&self.0)
     }
 
     /// Reports a failure, as far as that is possible.
@@ -69,6 +83,13 @@ impl Sync {
             socket::write_datagram(&self.0, &bytes).ok();
         }
     }
+}
+
+fn decoded(step: Step, bytes: &[u8]) -> Result<ToInit, SetupError> {
+    hull_abi::decode(bytes).map_err(|e| {
+        let action = "read a message".to_owned();
+        because(step, Blame::Hull, action, &e.to_string())
+    })
 }
 
 fn encoded(step: Step, message: &FromInit) -> Result<Vec<u8>, SetupError> {

@@ -6,7 +6,7 @@ use hull_abi::{DeviceKind, DeviceRule};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 /// Everything that is not allowed below is denied.
-const DENY_ALL: DeviceRule = DeviceRule {
+pub(crate) const DENY_ALL: DeviceRule = DeviceRule {
     allow: false,
     kind: DeviceKind::All,
     major: None,

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod capabilities;
+mod compile;
 mod config;
 mod device_rules;
 mod devices;
@@ -18,6 +19,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod paths;
+mod payload;
 mod process;
 mod resources;
 mod root;
@@ -26,6 +28,7 @@ mod state;
 mod sysctl;
 mod unsupported;
 
+pub use compile::{CompileInputs, compile_plan};
 pub use invalid::Invalid;
 pub use lower::{lower, lower_exec, lower_resources};
 

@@ -3,7 +3,8 @@
 use crate::process::Context;
 use crate::{Host, Inputs, Invalid};
 use crate::{
-    config, devices, hooks, mounts, namespaces, process, resources, root, seccomp, state, sysctl,
+    config, devices, hooks, mounts, namespaces, payload, process, resources, root, seccomp, state,
+    sysctl,
 };
 use hull_abi::{ExecPlan, Plan, Resources, Seccomp};
 use oci_spec::runtime::{Linux, Spec};
@@ -30,6 +31,7 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
     let context = Context {
         host,
         terminal: inputs.terminal,
+        payload: payload::lower(&spec)?,
         seccomp: filter(linux, &mut warnings)?,
         init: None,
     };
@@ -78,6 +80,7 @@ pub fn lower_exec(
     let context = Context {
         host,
         terminal,
+        payload: payload::of_exec(init.process.payload),
         seccomp: init.process.seccomp.clone(),
         init: Some(&init.process),
     };

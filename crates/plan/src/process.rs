@@ -2,7 +2,7 @@
 //! (<https://github.com/opencontainers/runtime-spec/blob/main/config.md#process>).
 
 use crate::{Host, Invalid, capabilities, paths};
-use hull_abi::{ConsoleSize, Process, Rlimit, Seccomp, User};
+use hull_abi::{ConsoleSize, Payload, Process, Rlimit, Seccomp, User};
 use oci_spec::runtime as oci;
 use oci_spec::runtime::PosixRlimitType;
 
@@ -21,6 +21,8 @@ pub(crate) struct Context<'a> {
     pub(crate) host: &'a Host,
     /// Whether the request asks for a terminal.
     pub(crate) terminal: bool,
+    /// What it may become.
+    pub(crate) payload: Payload,
     /// The filter of the container.
     pub(crate) seccomp: Option<Seccomp>,
     /// The init process, for an exec: what the exec leaves open is as there.
@@ -38,6 +40,7 @@ pub(crate) fn lower(
         check_terminal(process, context.terminal)?;
     }
     Ok(Process {
+        payload: context.payload,
         args: args(process)?,
         env: env(process)?,
         cwd: cwd(process)?,

@@ -42,6 +42,34 @@ pub fn take_stdio(number: u8) -> Result<OwnedFd> {
     Ok(taken)
 }
 
+/// Takes over a descriptor that this process was started with, by its number, and makes it
+/// close-on-exec.
+///
+/// Only what survived an execve is without close-on-exec; the standard library sets it on everything
+/// that it opens. So a number that something in this process owns is refused, and so is a second
+/// call for the same one. To be called before there are other threads.
+///
+/// # Errors
+/// `EINVAL` for a standard stream, `EBADF` for a number that is not open, `EBUSY` for one that is
+/// close-on-exec and hence not inherited or already taken.
+pub fn take_inherited(number: RawFd) -> Result<OwnedFd> {
+    if number < 3 {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: integers only.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    check(libc::c_long::from(flags))?;
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(Errno::EBUSY);
+    }
+    // SAFETY: integers only.
+    let ret = unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) };
+    check(libc::c_long::from(ret))?;
+    // SAFETY: the descriptor is open, and as it was inherited nothing in this process owns it; from
+    // now on it is close-on-exec, so this function does not give it out again.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
+}
+
 /// Closes every descriptor from 3 on that is not in `keep`
 /// ([close_range(2)](https://man7.org/linux/man-pages/man2/close_range.2.html)).
 ///
@@ -111,16 +139,45 @@ pub fn is_readable(fd: impl AsFd) -> bool {
             .is_some_and(|events| events.contains(PollFlags::POLLIN))
 }
 
+/// Whether the other end of a socket or pipe is closed.
+#[must_use]
+pub fn is_hung_up(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::empty())];
+    let polled = poll(&mut fds, PollTimeout::ZERO).is_ok();
+    let [only] = fds;
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
+    polled && only.revents().is_some_and(|events| events.intersects(gone))
+}
+
+/// Lets a descriptor survive execve. Gives its number.
+///
+/// # Errors
+/// None in practice.
+pub fn inherit(fd: impl AsFd) -> Result<RawFd> {
+    let raw = fd.as_fd().as_raw_fd();
+    // SAFETY: integers only; an inherited descriptor is no memory of ours.
+    let ret = unsafe { libc::fcntl(raw, libc::F_SETFD, 0) };
+    check(libc::c_long::from(ret)).map(|_| raw)
+}
+
+/// An empty memory file that may be sealed later.
+///
+/// # Errors
+/// `ENOMEM`, `EMFILE`, `ENFILE`.
+pub fn memory(name: &std::ffi::CStr) -> Result<OwnedFd> {
+    // SAFETY: `name` is a C string that outlives the call.
+    let ret =
+        unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    check_fd(libc::c_long::from(ret))
+}
+
 /// A sealed, read-only memory file with this content, at position 0
 /// ([memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)).
 ///
 /// # Errors
 /// `ENOMEM`, `EMFILE`, `ENFILE`.
 pub fn sealed_memory(name: &std::ffi::CStr, content: &[u8]) -> Result<OwnedFd> {
-    // SAFETY: `name` is a C string that outlives the call.
-    let ret =
-        unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-    let mut file = std::fs::File::from(check_fd(libc::c_long::from(ret))?);
+    let mut file = std::fs::File::from(memory(name)?);
     file.write_all(content).map_err(|e| errno(&e))?;
     file.rewind().map_err(|e| errno(&e))?;
     seal(&file)?;
@@ -161,4 +218,26 @@ pub fn read_to_end(fd: OwnedFd, limit: u64) -> Result<Vec<u8>> {
 #[must_use]
 pub fn errno(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "test code")]
+mod tests {
+    use super::*;
+    use std::os::fd::IntoRawFd as _;
+
+    #[test]
+    fn only_inherited_descriptors_are_taken_and_only_once() {
+        assert_eq!(take_inherited(2).unwrap_err(), Errno::EINVAL);
+        assert_eq!(take_inherited(100_000).unwrap_err(), Errno::EBADF);
+        let owned = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(take_inherited(owned.as_raw_fd()).unwrap_err(), Errno::EBUSY);
+
+        let number = owned.into_raw_fd();
+        // SAFETY: integers only; nothing owns the descriptor any more.
+        unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+        let taken = take_inherited(number).unwrap();
+        assert_eq!(taken.as_raw_fd(), number);
+        assert_eq!(take_inherited(number).unwrap_err(), Errno::EBUSY);
+    }
 }

@@ -27,6 +27,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod single;
 pub mod socket;
+pub mod stream;
 
 pub use nix::errno::Errno;
 

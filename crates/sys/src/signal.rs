@@ -1,7 +1,61 @@
-//! Signal dispositions and masks before execve
+//! Signal dispositions and masks
 //! ([sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html)).
 
 use crate::{Result, check};
+
+/// Makes every signal that ends a process by default, and that can be caught, end this one with
+/// exit code 128 + its number; unblocks all signals.
+///
+/// For a process that has nothing to clean up and may be PID 1 of a PID namespace, where the kernel
+/// discards signals that have no handler. Left alone: SIGPIPE, which Rust ignores so that writes
+/// fail instead, and the hardware faults SIGSEGV, SIGBUS, SIGILL and SIGFPE, which kill PID 1 as
+/// well.
+///
+/// # Errors
+/// None in practice.
+pub fn exit_on_signals() -> Result<()> {
+    // SAFETY: all-zero bytes are a valid sigaction: no handler, no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = exit_by_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // The stack that was interrupted may be all but full.
+    action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    for signal in FATAL.into_iter().chain(real_time) {
+        // SAFETY: `action` outlives the call, the old one is not asked for; the handler is
+        // async-signal-safe, see there.
+        let ret = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+        check(libc::c_long::from(ret))?;
+    }
+    unblock_all()
+}
+
+/// Signals with a number below 32 that end a process by default, without SIGKILL and those that
+/// [`exit_on_signals`] leaves alone.
+const FATAL: [libc::c_int; 17] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGTERM,
+    libc::SIGSTKFLT,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGSYS,
+];
+
+/// Async-signal-safe: a single system call, no memory of this process is read or written.
+extern "C" fn exit_by_signal(signal: libc::c_int) {
+    // SAFETY: ends the process; nothing of it can be observed afterwards.
+    unsafe { libc::_exit(128 + signal) }
+}
 
 /// Gives every signal its default disposition and unblocks all of them. An ignored signal and the
 /// mask survive execve: Rust ignores SIGPIPE, and whoever started us may ignore others.
@@ -16,6 +70,10 @@ pub fn reset_all() -> Result<()> {
         // SAFETY: SIG_DFL installs no code of ours.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    unblock_all()
+}
+
+fn unblock_all() -> Result<()> {
     // SAFETY: all-zero bytes are a valid, empty signal set.
     let empty: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: `empty` outlives the call; the old mask is not asked for.

@@ -16,15 +16,18 @@ use protobuf::Message;
 use super::Result;
 use super::account::Account;
 use super::peer::{Bootstrap, Peer};
+use super::report;
 use crate::events::EventSink;
 use crate::leaks::{self, Search};
-use crate::{janitor, target};
+use crate::rootfs::Image;
+use crate::{artifacts, janitor, target};
 
 /// The world of one row. Dropping it takes away whatever is left.
 #[derive(Debug)]
 pub(super) struct Bed {
     tag: String,
     dir: PathBuf,
+    image: Image,
     next: AtomicU32,
     // In a mutex only so that workers may share the bed.
     _events: Mutex<EventSink>,
@@ -42,9 +45,16 @@ impl Bed {
         Ok(Self {
             tag,
             dir,
+            image: Image::Busybox,
             next: AtomicU32::new(0),
             _events: Mutex::new(events),
         })
+    }
+
+    /// The same world with containers of another image.
+    pub(super) fn with_image(mut self, image: Image) -> Self {
+        self.image = image;
+        self
     }
 
     pub(super) fn tag(&self) -> &str {
@@ -53,6 +63,17 @@ impl Bed {
 
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The image of its containers.
+    pub(super) fn image(&self) -> Image {
+        self.image
+    }
+
+    /// Where its shims keep compiled Wasm: not below /run, which other machines have in memory and
+    /// `noexec`.
+    pub(super) fn artifacts(&self) -> PathBuf {
+        report::dir().join(&self.tag)
     }
 
     /// A container id.
@@ -140,6 +161,7 @@ impl Bed {
             .env("PATH", peer.search_path())
             .env("TTRPC_ADDRESS", self.dir.join("c.sock.ttrpc"))
             .env("GOMAXPROCS", "2")
+            .env(artifacts::VARIABLE, self.artifacts())
             .process_group(0);
         command
     }
@@ -172,6 +194,7 @@ impl Drop for Bed {
         drop(fs::remove_dir_all(
             Path::new("/run/containerd/runc").join(&self.tag),
         ));
+        drop(fs::remove_dir_all(self.artifacts()));
         drop(fs::remove_dir_all(&self.dir));
     }
 }

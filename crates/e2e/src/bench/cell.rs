@@ -12,7 +12,6 @@ use tokio::runtime::{Builder, Runtime};
 use super::Result;
 use super::bed::Bed;
 use super::peer::Peer;
-use crate::rootfs;
 
 /// SIGKILL.
 const KILL: u32 = 9;
@@ -55,13 +54,9 @@ impl Times {
 
 impl<'bed> Cell<'bed> {
     /// A container with ctr's default spec that runs `args` with FIFOs for its output.
-    pub(super) fn make<const N: usize>(
-        bed: &'bed Bed,
-        peer: &'bed Peer,
-        args: [&str; N],
-    ) -> Result<Self> {
+    pub(super) fn make(bed: &'bed Bed, peer: &'bed Peer, args: &[&str]) -> Result<Self> {
         let id = bed.id();
-        let spec = Spec::new(args).cgroup(&format!("{}/{id}", bed.cgroup(peer)));
+        let spec = Spec::new(args.iter().copied()).cgroup(&format!("{}/{id}", bed.cgroup(peer)));
         let bundle = Bundle::make(&bed.dir().join("bundles").join(&id), &spec)?;
         let stdio = Stdio::make(&bed.dir().join("stdio"), &id, Streams::OUTPUT)?;
         let snapshot = bed.dir().join("snapshots").join(&id);
@@ -75,7 +70,7 @@ impl<'bed> Cell<'bed> {
             "index=off".to_owned(),
             format!("workdir={}", work.display()),
             format!("upperdir={}", upper.display()),
-            format!("lowerdir={}", rootfs::busybox().display()),
+            format!("lowerdir={}", bed.image().rootfs().display()),
         ];
         let mut request = CreateTaskRequest::new();
         request.id.clone_from(&id);
@@ -106,11 +101,15 @@ impl<'bed> Cell<'bed> {
 
     /// Create, Start, exit, Delete, with Wait under way before Start, as containerd has it.
     pub(super) async fn run(&self, task: &Task) -> Result<Times> {
-        let began = Instant::now();
-        task.create(&self.request)
-            .await
-            .map_err(|error| self.blame("Create", &error))?;
-        self.run_process(task, "", began.elapsed()).await
+        let create = self.create(task).await?;
+        self.run_process(task, "", create).await
+    }
+
+    /// Create; gives its time.
+    pub(super) async fn create(&self, task: &Task) -> Result<Duration> {
+        let (created, took) = timed(task.create(&self.request)).await;
+        created.map_err(|error| self.blame("Create", &error))?;
+        Ok(took)
     }
 
     /// Exec, Start, exit, Delete of an exec of `true`.
@@ -163,9 +162,7 @@ impl<'bed> Cell<'bed> {
 
     /// Create and Start of a container that stays.
     pub(super) async fn launch(&self, task: &Task) -> Result<u32> {
-        task.create(&self.request)
-            .await
-            .map_err(|error| self.blame("Create", &error))?;
+        self.create(task).await?;
         Ok(task
             .start(&self.id, "")
             .await

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::account::{self, Account};
 use super::peer::Peer;
-use super::report::{Figure, Table};
+use super::report::{Comparison, Figure, Table};
 use super::sample::Series;
 use super::task::progress;
 use super::{Plan, Result};
 use crate::containerd::{Containerd, Release};
-use crate::rootfs::IMAGE;
+use crate::rootfs::Image;
 use crate::{procfs, target};
 
 const WARM_UP: usize = 2;
@@ -87,6 +87,7 @@ fn with(plan: &Plan, release: Release, rival: &str, title: &str) -> Result<Vec<T
                 (peer.name.clone(), figures)
             })
             .collect(),
+        comparison: Some(Comparison::Ratio),
     }])
 }
 
@@ -100,7 +101,7 @@ fn ctr_run(
     command
         .args(["run", "--rm", "--runtime", peer.runtime, "--fifo-dir"])
         .arg(containerd.fifo_dir())
-        .args([IMAGE, id, "true"])
+        .args([Image::Busybox.name(), id, "true"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());

@@ -3,8 +3,9 @@
 use super::account;
 use super::bed::Bed;
 use super::cell::runtime;
-use super::report::Table;
-use super::task::{Calls, Pod, progress};
+use super::pod::Pod;
+use super::report::{Comparison, Table};
+use super::task::{Calls, progress};
 use super::{Plan, Result};
 
 const WARM_UP: usize = 3;
@@ -47,5 +48,6 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         lines: lines
             .map(|(peer, calls)| (peer.name.clone(), calls.figures().to_vec()))
             .collect(),
+        comparison: Some(Comparison::Ratio),
     }])
 }

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use super::bed::Bed;
 use super::cell::runtime;
-use super::report::{Figure, Table};
-use super::task::{Pod, progress};
+use super::pod::Pod;
+use super::report::{Comparison, Figure, Table};
+use super::task::progress;
 use super::{Plan, Result};
 use crate::procfs;
 
 /// Lone containers in the second table.
 const MANY: u32 = 20;
 /// After this time without a request a shim is idle.
-const IDLE: Duration = Duration::from_secs(3);
+pub(super) const IDLE: Duration = Duration::from_secs(3);
 
 /// Both tables.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
@@ -31,11 +32,11 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
             pods.push(Pod::start(&bed, peer, &client)?);
             if pods.len() == 1 {
                 settle();
-                single = Usage::of_all(&pods);
+                single = Usage::of_shims(&pods)?;
             }
         }
         settle();
-        let all = Usage::of_all(&pods);
+        let all = Usage::of_shims(&pods)?;
         let fall = before - available();
         let count = f64::from(MANY);
         one.push((peer.name.clone(), single.figures().to_vec()));
@@ -59,6 +60,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
             ),
             columns: vec!["PSS", "RSS", "private dirty", "processes", "threads"],
             lines: one,
+            comparison: Some(Comparison::Ratio),
         },
         Table {
             row: "memory",
@@ -69,48 +71,57 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
             ),
             columns: vec!["PSS of a shim", "fall of MemAvailable"],
             lines: many,
+            comparison: Some(Comparison::Ratio),
         },
     ])
 }
 
 /// Writes back what a fresh binary or file left dirty, and lets shims become idle.
-fn settle() {
+pub(super) fn settle() {
     nix::unistd::sync();
     std::thread::sleep(IDLE);
 }
 
 /// Sums over processes, in KiB.
 #[derive(Debug, Default)]
-struct Usage {
-    pss: f64,
-    rss: f64,
-    private_dirty: f64,
+pub(super) struct Usage {
+    pub(super) pss: f64,
+    pub(super) rss: f64,
+    pub(super) private_dirty: f64,
     processes: f64,
     threads: f64,
 }
 
 impl Usage {
-    fn of_all(pods: &[Pod<'_>]) -> Self {
-        let mut usage = Self::default();
-        for pod in pods {
+    /// All processes of the shims but not the containers'.
+    fn of_shims(pods: &[Pod<'_>]) -> Result<Self> {
+        let family = pods.iter().flat_map(|pod| {
             let mut family = procfs::children(pod.shim);
             family.retain(|pid| *pid != pod.init);
             family.push(pod.shim);
-            for pid in family {
-                usage.add(pid);
-            }
-        }
-        usage
+            family
+        });
+        Self::of(family)
     }
 
-    fn add(&mut self, pid: u32) {
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    pub(super) fn of(pids: impl IntoIterator<Item = u32>) -> Result<Self> {
+        let mut usage = Self::default();
+        for pid in pids {
+            usage.add(pid)?;
+        }
+        Ok(usage)
+    }
+
+    fn add(&mut self, pid: u32) -> Result<()> {
+        let path = format!("/proc/{pid}/smaps_rollup");
+        let rollup = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
         let kib = |key: &str| number(procfs::status_field(&rollup, key).unwrap_or_default());
         self.pss += kib("Pss");
         self.rss += kib("Rss");
         self.private_dirty += kib("Private_Dirty");
         self.processes += 1.0;
         self.threads += number(&procfs::field(pid, "Threads").unwrap_or_default());
+        Ok(())
     }
 
     fn figures(&self) -> [Figure; 5] {
@@ -135,13 +146,13 @@ fn strangers() -> usize {
 }
 
 /// MemAvailable in KiB.
-fn available() -> f64 {
+pub(super) fn available() -> f64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     number(procfs::status_field(&text, "MemAvailable").unwrap_or_default())
 }
 
 /// The number at the beginning of `1234 kB`.
-fn number(text: &str) -> f64 {
+pub(super) fn number(text: &str) -> f64 {
     let word = text.split_whitespace().next();
     word.and_then(|word| word.parse().ok()).unwrap_or(0.0)
 }

@@ -2,20 +2,21 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::account;
 use super::bed::Bed;
 use super::cell::{Cell, runtime};
 use super::peer::Peer;
-use super::report::{Figure, Table};
+use super::pod::Pod;
+use super::report::{Comparison, Figure, Table};
 use super::sample::Series;
-use super::task::{Pod, progress};
+use super::task::progress;
 use super::{Plan, Result};
 
-const WORKERS: usize = 4;
+const WORKERS: u16 = 4;
 /// Containers in one block, after which the next peer has its turn.
-const BLOCK: u16 = 40;
+pub(super) const BLOCK: u16 = 40;
 
 /// Both tables.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
@@ -26,15 +27,15 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     for peer in &plan.peers {
         pods.push(Pod::start(&bed, peer, &client)?);
     }
-    let mut series: Vec<[Series; 4]> = Vec::new();
+    let mut series: Vec<[Rate; 2]> = Vec::new();
     series.resize_with(plan.peers.len(), Default::default);
     for round in 0..rounds {
         progress("four at once", round, rounds);
-        for (pod, [alone, alone_cpu, shared, shared_cpu]) in pods.iter().zip(&mut series) {
-            block(&bed, pod, alone, alone_cpu, |peer| lone(&bed, peer))?;
-            block(&bed, pod, shared, shared_cpu, |peer| {
-                in_pod(&bed, peer, &pod.address)
-            })?;
+        for (pod, [alone, shared]) in pods.iter().zip(&mut series) {
+            alone.push(block(&bed, pod, WORKERS, || lone(&bed, pod.peer))?);
+            shared.push(block(&bed, pod, WORKERS, || {
+                in_pod(&bed, pod, &["true"])
+            })?);
         }
     }
     for pod in pods {
@@ -51,44 +52,62 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         ),
         columns: vec!["lone, per second", "CPU", "in one shim, per second", "CPU"],
         lines: lines
-            .map(|(peer, series)| (peer.name.clone(), series.iter().map(Figure::from).collect()))
+            .map(|(peer, rates)| (peer.name.clone(), rates.iter().flat_map(Rate::figures).collect()))
             .collect(),
+        comparison: Some(Comparison::Ratio),
     }])
 }
 
-/// Runs one block; adds containers per second and CPU time per container.
-fn block(
+/// The series of containers per second and of the CPU time of each.
+#[derive(Debug, Default)]
+pub(super) struct Rate {
+    per_second: Series,
+    cpu: Series,
+}
+
+impl Rate {
+    /// Adds what [`block`] gave.
+    pub(super) fn push(&mut self, (per_second, cpu): (f64, Duration)) {
+        self.per_second.push(per_second);
+        self.cpu.push_time(cpu);
+    }
+
+    pub(super) fn figures(&self) -> [Figure; 2] {
+        [&self.per_second, &self.cpu].map(Figure::from)
+    }
+}
+
+/// Runs one block with so many at once; gives containers per second and CPU time per container.
+pub(super) fn block(
     bed: &Bed,
     pod: &Pod<'_>,
-    speeds: &mut Series,
-    cpus: &mut Series,
-    run: impl Fn(&Peer) -> Result<()> + Sync,
-) -> Result<()> {
+    workers: u16,
+    run: impl Fn() -> Result<()> + Sync,
+) -> Result<(f64, Duration)> {
     let account = bed.account(pod.peer)?;
     let before = account.used();
     let began = Instant::now();
     let next = AtomicUsize::new(0);
     let work = || -> std::result::Result<(), String> {
         while next.fetch_add(1, Ordering::Relaxed) < usize::from(BLOCK) {
-            run(pod.peer).map_err(|error| error.to_string())?;
+            run().map_err(|error| error.to_string())?;
         }
         Ok(())
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         workers
             .into_iter()
             .try_for_each(|worker| worker.join().unwrap_or(Err("a worker panicked".to_owned())))
     })?;
-    speeds.push(f64::from(BLOCK) / began.elapsed().as_secs_f64());
+    let per_second = f64::from(BLOCK) / began.elapsed().as_secs_f64();
     account::rest(std::slice::from_ref(&account));
     let used = account.used().saturating_sub(before);
-    cpus.push_time(used / u32::from(BLOCK));
-    Ok(())
+    Ok((per_second, used / u32::from(BLOCK)))
 }
 
 fn lone(bed: &Bed, peer: &Peer) -> Result<()> {
-    let cell = Cell::make(bed, peer, ["true"])?;
+    let cell = Cell::make(bed, peer, &["true"])?;
     let (address, _) = cell.start_shim()?;
     runtime()?.block_on(async {
         let task = cell.connect(&address).await?;
@@ -98,10 +117,11 @@ fn lone(bed: &Bed, peer: &Peer) -> Result<()> {
     })
 }
 
-fn in_pod(bed: &Bed, peer: &Peer, address: &str) -> Result<()> {
-    let cell = Cell::make(bed, peer, ["true"])?;
+/// A container beside the one of the pod, with a client of its own.
+pub(super) fn in_pod(bed: &Bed, pod: &Pod<'_>, args: &[&str]) -> Result<()> {
+    let cell = Cell::make(bed, pod.peer, args)?;
     runtime()?.block_on(async {
-        let task = cell.connect(address).await?;
+        let task = cell.connect(&pod.address).await?;
         cell.run(&task).await
     })?;
     cell.remove()

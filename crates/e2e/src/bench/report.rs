@@ -16,6 +16,13 @@ pub(super) struct Figure {
     p99: Option<f64>,
 }
 
+#[cfg(test)]
+impl Figure {
+    pub(super) fn median(&self) -> f64 {
+        self.median
+    }
+}
+
 impl From<f64> for Figure {
     fn from(value: f64) -> Self {
         Self {
@@ -34,7 +41,35 @@ impl From<&Series> for Figure {
     }
 }
 
-/// What was measured of all peers, one line per peer, the first of them ours.
+/// How the first line of a table is set against each of the others.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Comparison {
+    /// First ÷ other.
+    Ratio,
+    /// First − other, in the unit of the column.
+    Difference,
+}
+
+impl Comparison {
+    fn sign(self) -> char {
+        match self {
+            Self::Ratio => '÷',
+            Self::Difference => '−',
+        }
+    }
+
+    fn cell(self, ours: f64, theirs: f64) -> String {
+        match self {
+            Self::Ratio => ratio(ours / theirs),
+            Self::Difference => number(ours - theirs),
+        }
+    }
+}
+
+/// A line of a table: its name and figures.
+pub(super) type Line = (String, Vec<Figure>);
+
+/// What was measured, one line per peer or per thing that was run.
 #[derive(Debug)]
 pub(super) struct Table {
     /// The row's name on the command line.
@@ -45,12 +80,14 @@ pub(super) struct Table {
     pub(super) how: String,
     /// The figures' names, units included.
     pub(super) columns: Vec<&'static str>,
-    /// The peers' names and figures.
-    pub(super) lines: Vec<(String, Vec<Figure>)>,
+    /// Ours is the first.
+    pub(super) lines: Vec<Line>,
+    /// `None` if the lines are no alternatives to each other.
+    pub(super) comparison: Option<Comparison>,
 }
 
 impl Table {
-    /// The table as text, with a line of ratios for each peer but the first.
+    /// The table as text, with a line that compares the first with each of the others.
     pub(super) fn markdown(&self) -> String {
         let mut text = format!("## {}\n\n{}\n\n", self.title, self.how);
         let rule = "---|".repeat(self.columns.len() + 1);
@@ -59,14 +96,31 @@ impl Table {
             let cells: Vec<String> = figures.iter().map(cell).collect();
             let _infallible = writeln!(text, "| {name} | {} |", cells.join(" | "));
         }
-        if let Some((ours, others)) = self.lines.split_first() {
-            for (name, figures) in others {
-                let cells: Vec<String> = ratios(&ours.1, figures).map(ratio).collect();
-                let cells = cells.join(" | ");
-                let _infallible = writeln!(text, "| {} ÷ {name} | {cells} |", ours.0);
-            }
+        for line in self.comparisons() {
+            let _infallible = writeln!(text, "{line}");
         }
         text
+    }
+
+    fn comparisons(&self) -> Vec<String> {
+        let (Some(comparison), Some(((name, ours), others))) =
+            (self.comparison, self.lines.split_first())
+        else {
+            return Vec::new();
+        };
+        let compare = |(other, theirs): &Line| {
+            let cells: Vec<String> = ours
+                .iter()
+                .zip(theirs)
+                .map(|(ours, theirs)| comparison.cell(ours.median, theirs.median))
+                .collect();
+            format!(
+                "| {name} {} {other} | {} |",
+                comparison.sign(),
+                cells.join(" | ")
+            )
+        };
+        others.iter().map(compare).collect()
     }
 
     fn json(&self) -> Value {
@@ -83,12 +137,6 @@ impl Table {
             "peers": lines.collect::<Vec<_>>(),
         })
     }
-}
-
-fn ratios<'all>(ours: &'all [Figure], theirs: &'all [Figure]) -> impl Iterator<Item = f64> + 'all {
-    ours.iter()
-        .zip(theirs)
-        .map(|(ours, theirs)| ours.median / theirs.median)
 }
 
 /// A ratio, or nothing where the other figure is as good as zero.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::report::Table;
+use super::report::{Comparison, Table};
 use super::{Plan, Result};
 use crate::target;
 
@@ -31,6 +31,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         how: "MB (10^6 bytes) after strip(1), as `make install` does.".to_owned(),
         columns: vec!["shim", "runc", "together"],
         lines: lines?,
+        comparison: Some(Comparison::Ratio),
     }])
 }
 

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::account;
 use super::bed::Bed;
 use super::cell::{Cell, runtime};
-use super::report::{Figure, Table};
+use super::report::{Comparison, Figure, Table};
 use super::sample::Series;
 use super::task::progress;
 use super::{Plan, Result};
@@ -34,7 +34,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     for round in 0..rounds {
         progress("stdout", round, rounds);
         for (peer, (speeds, cpus)) in plan.peers.iter().zip(&mut series) {
-            let mut cell = Cell::make(&bed, peer, ["sh", "-c", DD])?;
+            let mut cell = Cell::make(&bed, peer, &["sh", "-c", DD])?;
             // The reader below is the only one.
             cell.stdio.out = None;
             let account = bed.account(peer)?;
@@ -79,6 +79,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
                 (peer.name.clone(), figures)
             })
             .collect(),
+        comparison: Some(Comparison::Ratio),
     }])
 }
 

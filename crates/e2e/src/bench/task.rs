@@ -1,12 +1,11 @@
 //! A container of `true` over a ttrpc client, in a shim of its own and in one that runs already.
 
-use tokio::runtime::Runtime;
-
 use super::account::{self, Account};
 use super::bed::Bed;
 use super::cell::{Cell, Times, runtime};
 use super::peer::Peer;
-use super::report::{Figure, Table};
+use super::pod::Pod;
+use super::report::{Comparison, Figure, Line, Table};
 use super::sample::Series;
 use super::{Plan, Result};
 
@@ -14,7 +13,38 @@ const WARM_UP: usize = 3;
 
 /// Both tables.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
-    Ok(vec![alone(plan)?, in_pod(plan)?])
+    let rounds = plan.rounds(100);
+    let entry = |peer: &Peer| Entry {
+        name: peer.name.clone(),
+        peer,
+        args: &["true"],
+    };
+    let entries: Vec<Entry<'_>> = plan.peers.iter().map(entry).collect();
+    Ok(vec![
+        Table {
+            row: "task",
+            title: "A lone container of `true`, a shim of its own".to_owned(),
+            how: format!(
+                "ms, median of {rounds}. Without containerd, ctr's default spec, busybox on \
+                 overlay, FIFOs for stdout and stderr. CPU is of the whole life, `start`, Shutdown \
+                 and the `delete` action included."
+            ),
+            columns: ALONE.to_vec(),
+            lines: alone(&Bed::make()?, &entries, rounds)?,
+            comparison: Some(Comparison::Ratio),
+        },
+        Table {
+            row: "task",
+            title: "A container of `true` in a shim that runs".to_owned(),
+            how: format!(
+                "ms, median of {rounds}. The same over one persistent client, in a shim that has \
+                 another container already. CPU is of shim, what it starts, and container."
+            ),
+            columns: IN_POD.to_vec(),
+            lines: in_pod(&Bed::make()?, &entries, rounds)?,
+            comparison: Some(Comparison::Ratio),
+        },
+    ])
 }
 
 /// The series of [`Times`] and of CPU time.
@@ -55,17 +85,35 @@ impl Calls {
     }
 }
 
-fn alone(plan: &Plan) -> Result<Table> {
-    let rounds = plan.rounds(100);
-    let bed = Bed::make()?;
+/// A line of the tables: a peer, and what its containers run.
+pub(super) struct Entry<'plan> {
+    pub(super) name: String,
+    pub(super) peer: &'plan Peer,
+    pub(super) args: &'static [&'static str],
+}
+
+/// The figures of [`alone`].
+pub(super) const ALONE: [&str; 8] = [
+    "`start`",
+    "Create",
+    "Start",
+    "exit",
+    "Delete",
+    "sum of the four",
+    "`delete`",
+    "CPU",
+];
+
+/// Containers that each have a shim of their own.
+pub(super) fn alone(bed: &Bed, entries: &[Entry<'_>], rounds: usize) -> Result<Vec<Line>> {
     let client = runtime()?;
     let mut series: Vec<(Series, Series, Calls)> = Vec::new();
-    series.resize_with(plan.peers.len(), Default::default);
+    series.resize_with(entries.len(), Default::default);
     for round in 0..WARM_UP + rounds {
         progress("lone containers", round, WARM_UP + rounds);
-        for (peer, (started, deleted, calls)) in plan.peers.iter().zip(&mut series) {
-            let cell = Cell::make(&bed, peer, ["true"])?;
-            let account = bed.account(peer)?;
+        for (entry, (started, deleted, calls)) in entries.iter().zip(&mut series) {
+            let cell = Cell::make(bed, entry.peer, entry.args)?;
+            let account = bed.account(entry.peer)?;
             let before = account.used();
             let (address, start) = cell.start_shim()?;
             let (times, delete) = client.block_on(async {
@@ -82,49 +130,32 @@ fn alone(plan: &Plan) -> Result<Table> {
             }
         }
     }
-    let lines = plan.peers.iter().zip(&series);
-    let lines = lines.map(|(peer, (started, deleted, calls))| {
+    let lines = entries.iter().zip(&series);
+    let lines = lines.map(|(entry, (started, deleted, calls))| {
         let mut figures = vec![Figure::from(started)];
         figures.extend(calls.figures());
         figures.insert(6, Figure::from(deleted));
-        (peer.name.clone(), figures)
+        (entry.name.clone(), figures)
     });
-    Ok(Table {
-        row: "task",
-        title: "A lone container of `true`, a shim of its own".to_owned(),
-        how: format!(
-            "ms, median of {rounds}. Without containerd, ctr's default spec, busybox on overlay, \
-             FIFOs for stdout and stderr. CPU is of the whole life, `start`, Shutdown and the \
-             `delete` action included."
-        ),
-        columns: vec![
-            "`start`",
-            "Create",
-            "Start",
-            "exit",
-            "Delete",
-            "sum of the four",
-            "`delete`",
-            "CPU",
-        ],
-        lines: lines.collect(),
-    })
+    Ok(lines.collect())
 }
 
-fn in_pod(plan: &Plan) -> Result<Table> {
-    let rounds = plan.rounds(100);
-    let bed = Bed::make()?;
+/// The figures of [`in_pod`].
+pub(super) const IN_POD: [&str; 6] = ["Create", "Start", "exit", "Delete", "sum", "CPU"];
+
+/// Containers in a shim that has another one already.
+pub(super) fn in_pod(bed: &Bed, entries: &[Entry<'_>], rounds: usize) -> Result<Vec<Line>> {
     let client = runtime()?;
     let mut pods = Vec::new();
-    for peer in &plan.peers {
-        pods.push(Pod::start(&bed, peer, &client)?);
+    for entry in entries {
+        pods.push(Pod::start(bed, entry.peer, &client)?);
     }
     let mut series: Vec<Calls> = Vec::new();
-    series.resize_with(plan.peers.len(), Default::default);
+    series.resize_with(entries.len(), Default::default);
     for round in 0..WARM_UP + rounds {
         progress("containers of a running shim", round, WARM_UP + rounds);
-        for (pod, calls) in pods.iter().zip(&mut series) {
-            let cell = Cell::make(&bed, pod.peer, ["true"])?;
+        for ((entry, pod), calls) in entries.iter().zip(&pods).zip(&mut series) {
+            let cell = Cell::make(bed, entry.peer, entry.args)?;
             let before = pod.account.used();
             let times = client.block_on(cell.run(&pod.task))?;
             account::rest(std::slice::from_ref(&pod.account));
@@ -138,62 +169,10 @@ fn in_pod(plan: &Plan) -> Result<Table> {
     for pod in pods {
         pod.end(&client)?;
     }
-    let lines = plan.peers.iter().zip(&series);
-    Ok(Table {
-        row: "task",
-        title: "A container of `true` in a shim that runs".to_owned(),
-        how: format!(
-            "ms, median of {rounds}. The same over one persistent client, in a shim that has \
-             another container already. CPU is of shim, what it starts, and container."
-        ),
-        columns: vec!["Create", "Start", "exit", "Delete", "sum", "CPU"],
-        lines: lines
-            .map(|(peer, calls)| (peer.name.clone(), calls.figures().to_vec()))
-            .collect(),
-    })
-}
-
-/// A shim with a container that stays, and a client of it.
-pub(super) struct Pod<'bed> {
-    pub(super) peer: &'bed Peer,
-    pub(super) cell: Cell<'bed>,
-    pub(super) task: hull_client::Task,
-    pub(super) account: Account,
-    pub(super) address: String,
-    /// The init's pid.
-    pub(super) init: u32,
-    /// The shim's pid.
-    pub(super) shim: u32,
-}
-
-impl<'bed> Pod<'bed> {
-    pub(super) fn start(bed: &'bed Bed, peer: &'bed Peer, client: &Runtime) -> Result<Self> {
-        let cell = Cell::make(bed, peer, ["sleep", "1000000"])?;
-        let (address, _) = cell.start_shim()?;
-        let (task, init, shim) = client.block_on(async {
-            let task = cell.connect(&address).await?;
-            let init = cell.launch(&task).await?;
-            let shim = task.connect_task(&cell.id).await?.shim_pid;
-            Result::Ok((task, init, shim))
-        })?;
-        Ok(Self {
-            peer,
-            account: bed.account(peer)?,
-            cell,
-            task,
-            address,
-            init,
-            shim,
-        })
-    }
-
-    pub(super) fn end(self, client: &Runtime) -> Result<()> {
-        client.block_on(async {
-            self.cell.end(&self.task).await?;
-            self.cell.retire(&self.task).await?;
-            Ok(())
-        })
-    }
+    let lines = entries.iter().zip(&series);
+    Ok(lines
+        .map(|(entry, calls)| (entry.name.clone(), calls.figures().to_vec()))
+        .collect())
 }
 
 /// Tells on stderr how far it is, ten times in all.

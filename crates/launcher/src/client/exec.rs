@@ -21,10 +21,11 @@ pub(super) async fn follow(launched: Launched, known: &KnownPids) -> Result<Laun
     } = launched;
     let received = tokio::time::timeout(CLONE_DEADLINE, sync.receive()).await;
     let cloned = match received {
-        Ok(Ok((FromInit::Cloned { pid }, Some(pidfd)))) => {
-            ChildProcess::new(pid, pidfd, known.add(pid))
-                .at(Step::Clone, || "watch an exec process".to_owned())
-        }
+        Ok(Ok((FromInit::Cloned { pid }, mut fds))) => match fds.pop() {
+            Some(pidfd) => ChildProcess::new(pid, pidfd, known.add(pid))
+                .at(Step::Clone, || "watch an exec process".to_owned()),
+            None => Err(broken("the pidfd of an exec was lost")),
+        },
         Ok(Ok((FromInit::Failed(error), _))) => Err(error),
         Ok(Ok(_)) => Err(broken("the exec did not say which process goes on")),
         Ok(Err(_)) => Err(broken("the exec died on its way into the container")),

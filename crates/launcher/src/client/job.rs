@@ -1,8 +1,12 @@
 //! Jobs on the host's side, with a deadline.
 
-use super::{Launcher, SpawnArgs, broken};
-use hull_abi::{FromInit, HostJob, SetupError, Spawn};
+use super::{ChildProcess, Launched, Launcher, SpawnArgs, broken};
+use hull_abi::{FdRole, FromInit, HostJob, SetupError, Spawn, ToInit};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
+
+/// How long the process of a job that is over may take to end.
+const REAP_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How a job did not end well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +26,12 @@ impl From<JobError> for SetupError {
     }
 }
 
+/// A job that has been started. Whoever drops it without its end leaves that to the sweep.
+#[derive(Debug)]
+pub struct Job {
+    launched: Launched,
+}
+
 impl Launcher {
     /// Does a job in a child of the launcher and waits for its end. When the time is over the child
     /// is killed.
@@ -29,26 +39,80 @@ impl Launcher {
     /// # Errors
     /// The job's own failure, or that it died or took too long.
     pub async fn run(&self, job: &HostJob, deadline: Duration) -> Result<(), JobError> {
+        self.fetch(job, deadline).await.map(drop)
+    }
+
+    /// As [`Launcher::run`], for a job that brings descriptors.
+    ///
+    /// # Errors
+    /// As [`Launcher::run`].
+    pub async fn fetch(&self, job: &HostJob, deadline: Duration) -> Result<Vec<OwnedFd>, JobError> {
+        let job = self.begin(job, None).await?;
+        let (_, fds) = job.next(deadline).await?;
+        job.end().await;
+        Ok(fds)
+    }
+
+    /// Starts a job, which may be about a file, without waiting for anything.
+    ///
+    /// # Errors
+    /// When there is no process for it.
+    pub async fn begin(&self, job: &HostJob, file: Option<OwnedFd>) -> Result<Job, JobError> {
         let body = hull_abi::encode(job).map_err(|e| JobError::Failed(broken(&e.to_string())))?;
         let args = SpawnArgs {
             spawn: Spawn::Job,
             body,
-            fds: Vec::new(),
+            fds: file.map(|file| (FdRole::File, file)).into_iter().collect(),
         };
         let launched = self.spawn(args).await.map_err(JobError::Broken)?;
-        let outcome = match tokio::time::timeout(deadline, launched.sync.receive()).await {
-            Ok(Ok((FromInit::Done, _))) => Ok(()),
-            Ok(Ok((FromInit::Failed(error), _))) => Err(JobError::Failed(error)),
-            Ok(_) => Err(JobError::Broken(broken("the job's process died"))),
+        Ok(Job { launched })
+    }
+}
+
+impl Job {
+    /// Waits for the job's next word: that it is done, or that it waits for us; and for the
+    /// descriptors that come with it. When the time is over the child is killed.
+    ///
+    /// # Errors
+    /// The job's own failure, or that it died or took too long. It has ended then.
+    pub async fn next(
+        &self,
+        deadline: Duration,
+    ) -> Result<(FromInit, Vec<OwnedFd>), JobError> {
+        let Launched { process, sync } = &self.launched;
+        let error = match tokio::time::timeout(deadline, sync.receive()).await {
+            Ok(Ok((word @ (FromInit::Done | FromInit::Claimed), fds))) => return Ok((word, fds)),
+            Ok(Ok((FromInit::Failed(error), _))) => JobError::Failed(error),
+            Ok(_) => JobError::Broken(broken("the job's process died")),
             Err(_) => {
                 // ESRCH: it ended just now, which is as good.
-                launched.process.signal(nix::libc::SIGKILL).ok();
+                process.signal(nix::libc::SIGKILL).ok();
                 let cause = format!("the job took longer than {} s", deadline.as_secs());
-                Err(JobError::Broken(broken(&cause)))
+                JobError::Broken(broken(&cause))
             }
         };
-        // A killed process in an uninterruptible wait may stay: the sweep reaps it later.
-        drop(tokio::time::timeout(Duration::from_secs(1), launched.process.ended()).await);
-        outcome
+        reap(process).await;
+        Err(error)
     }
+
+    /// Answers a job that waits for us.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn answer(&self, word: &ToInit, fds: &[BorrowedFd<'_>]) -> Result<(), JobError> {
+        let sent = self.launched.sync.send_fds(word, fds).await;
+        sent.map_err(|_| JobError::Broken(broken("the job's process died")))
+    }
+
+    /// Lets go of a job, which ends at once if it still waits for us.
+    pub async fn end(self) {
+        let Launched { process, sync } = self.launched;
+        drop(sync);
+        reap(&process).await;
+    }
+}
+
+/// A killed process in an uninterruptible wait may stay: the sweep reaps it later.
+async fn reap(process: &ChildProcess) {
+    drop(tokio::time::timeout(REAP_DEADLINE, process.ended()).await);
 }

@@ -3,7 +3,7 @@
 use super::watch;
 use hull_abi::{FromInit, ToInit};
 use hull_sys::{Errno, socket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -24,18 +24,18 @@ impl SyncSocket {
         watch(socket, Interest::READABLE | Interest::WRITABLE).map(Self)
     }
 
-    /// Waits for the next message and its descriptor, if it brings one.
+    /// Waits for the next message and the descriptors that it brings.
     ///
     /// # Errors
     /// [`SyncClosed`] at the end: the process has executed its program, or died.
-    pub async fn receive(&self) -> Result<(FromInit, Option<OwnedFd>), SyncClosed> {
+    pub async fn receive(&self) -> Result<(FromInit, Vec<OwnedFd>), SyncClosed> {
         let received = self
             .0
             .async_io(Interest::READABLE, |s| Ok(socket::receive(s)?))
             .await;
-        let (bytes, mut fds) = received.map_err(|_| SyncClosed)?;
+        let (bytes, fds) = received.map_err(|_| SyncClosed)?;
         let message = hull_abi::decode(&bytes).map_err(|_| SyncClosed)?;
-        Ok((message, fds.pop()))
+        Ok((message, fds))
     }
 
     /// Sends a message.
@@ -43,9 +43,21 @@ impl SyncSocket {
     /// # Errors
     /// [`SyncClosed`] when the process is gone.
     pub async fn send(&self, message: &ToInit) -> Result<(), SyncClosed> {
+        self.send_fds(message, &[]).await
+    }
+
+    /// Sends a message with descriptors.
+    ///
+    /// # Errors
+    /// [`SyncClosed`] when the process is gone.
+    pub async fn send_fds(
+        &self,
+        message: &ToInit,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), SyncClosed> {
         let bytes = hull_abi::encode(message).map_err(|_| SyncClosed)?;
         self.0
-            .async_io(Interest::WRITABLE, |s| Ok(socket::send(s, &bytes, &[])?))
+            .async_io(Interest::WRITABLE, |s| Ok(socket::send(s, &bytes, fds)?))
             .await
             .map_err(|_| SyncClosed)
     }

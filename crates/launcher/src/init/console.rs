@@ -97,7 +97,7 @@ fn attach(sync: &Sync, process: &Process) -> Result<OwnedFd, SetupError> {
     for number in 0..3 {
         fd::place(&peer, number).at(Step::Console, action)?;
     }
-    sync.send_fd(Step::Console, &FromInit::Console, master.as_fd())?;
+    sync.send_fds(Step::Console, &FromInit::Console, &[master.as_fd()])?;
     Ok(peer)
 }
 

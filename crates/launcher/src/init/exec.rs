@@ -1,32 +1,40 @@
 //! The last steps: limits, label, filter, directory, credentials, program — and execve.
 
 use super::procfs::{Procfs, label_on_exec};
-use super::{cred, filter_comes_early};
+use super::program::Found;
+use super::{cred, filter_comes_early, program, wasm};
 use crate::failure::{At, Blamed, because};
 use crate::fault;
 use crate::sync::Sync;
-use hull_abi::{Blame, FromInit, Process, SetupError, Step};
-use hull_sys::{Errno, fd, fs, process as own, seccomp, signal};
+use hull_abi::{Blame, FromInit, Payload, Process, SetupError, Step};
+use hull_sys::{Errno, fd, process as own, seccomp, signal};
+use nix::fcntl::AtFlags;
 use std::ffi::CString;
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-
-/// Most of `/etc/passwd` that is looked at; the file is the image's.
-const MAX_PASSWD: u64 = 1 << 20;
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use std::os::fd::OwnedFd;
 
 /// What execve needs beside the plan.
 #[derive(Debug)]
-pub(super) struct Program {
-    path: String,
-    /// The user's home directory, where the environment names none.
-    home: Option<String>,
+pub(super) enum Program {
+    /// A program of the container.
+    Native {
+        path: String,
+        /// The user's home directory, where the environment names none.
+        home: Option<String>,
+    },
+    /// A Wasm file of the container, run by hull's own runner.
+    Wasm(wasm::Runner),
+    /// hull's own compiler, in a container of its own.
+    Compiler(OwnedFd),
 }
 
 /// Everything that can fail before the program runs; afterwards only the gate and execve are left.
-pub(super) fn prepare(process: &Process, procfs: Option<Procfs>) -> Result<Program, SetupError> {
-    let has_home = variable(&process.env, "HOME").is_some_and(|home| !home.is_empty());
-    let home = (!has_home).then(|| home_directory(process.user.uid));
+pub(super) fn prepare(
+    sync: &Sync,
+    process: &Process,
+    procfs: Option<Procfs>,
+    compiler: Option<OwnedFd>,
+) -> Result<Program, SetupError> {
+    let home = program::home(process);
     label_on_exec(procfs.as_ref(), process)?;
     drop(procfs);
     // Nothing but the standard streams reaches the program (CVE-2024-21626).
@@ -52,13 +60,30 @@ pub(super) fn prepare(process: &Process, procfs: Option<Procfs>) -> Result<Progr
             .at(Step::Credentials, || "set no_new_privs".to_owned())?;
     }
     fault::point(Step::Program)?;
-    let path = find_program(process)?;
-    check_program(&path)?;
+    let program = find(sync, process, home, compiler)?;
     if !filter_comes_early(process) {
         // As late as possible: every system call before it need not be allowed.
         load_filter(process)?;
     }
-    Ok(Program { path, home })
+    Ok(program)
+}
+
+fn find(
+    sync: &Sync,
+    process: &Process,
+    home: Option<String>,
+    compiler: Option<OwnedFd>,
+) -> Result<Program, SetupError> {
+    if process.payload == Payload::Compile {
+        let missing = || because(Step::Program, Blame::Hull, "compile".to_owned(), "no compiler");
+        return compiler.map(Program::Compiler).ok_or_else(missing);
+    }
+    match program::find(process)? {
+        Found::Native(path) => Ok(Program::Native { path, home }),
+        Found::Wasm(path, module) => {
+            wasm::obtain(sync, path, &module, home).map(Program::Wasm)
+        }
+    }
 }
 
 fn load_filter(process: &Process) -> Result<(), SetupError> {
@@ -93,142 +118,59 @@ fn enter_directory(process: &Process, entered: Result<(), Errno>) -> Result<(), 
     }
 }
 
-/// The value of a variable. The plan has each name once.
-fn variable<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
-    env.iter()
-        .rev()
-        .find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
-}
-
-/// Finds `args[0]` as execvpe(3) would, with the container's own PATH.
-fn find_program(process: &Process) -> Result<String, SetupError> {
-    let name = process.args.first().map(String::as_str).unwrap_or_default();
-    let action = || format!("exec: {name:?}");
-    let fail = |errno: Errno| Err(errno).at(Step::Program, action).blame(Blame::Caller);
-    if name.contains('/') {
-        return match runnable(name) {
-            Ok(()) => Ok(name.to_owned()),
-            Err(errno) => fail(errno),
-        };
-    }
-    let path = variable(&process.env, "PATH").unwrap_or(DEFAULT_PATH);
-    let mut denied = false;
-    for directory in path.split(':').filter(|_| !name.is_empty()) {
-        let directory = if directory.is_empty() { "." } else { directory };
-        let candidate = format!("{directory}/{name}");
-        match runnable(&candidate) {
-            Ok(()) => return Ok(candidate),
-            Err(Errno::EACCES) => denied = true,
-            Err(_) => {}
+/// Becomes the program. Returns only if that fails.
+pub(super) fn execute(sync: &Sync, process: &Process, program: Program) -> Result<(), SetupError> {
+    signal::reset_all().at(Step::Exec, || "reset signals".to_owned())?;
+    // The socket is close-on-exec: after this, its end means that execve worked.
+    sync.send(Step::Exec, &FromInit::Execing)?;
+    match program {
+        Program::Native { path, home } => native(process, &path, home.as_deref()),
+        Program::Wasm(runner) => wasm::execute(&runner, process),
+        Program::Compiler(binary) => {
+            by_descriptor(&binary, "hull-wasmc", &process.args, &process.env)
         }
     }
-    if denied {
-        return fail(Errno::EACCES);
-    }
-    let cause = "executable file not found in $PATH";
-    Err(because(Step::Program, Blame::Caller, action(), cause))
 }
 
-fn runnable(path: &str) -> Result<(), Errno> {
-    let meta = std::fs::metadata(path).map_err(|e| fd::errno(&e))?;
-    if meta.is_dir() {
-        return Err(Errno::EISDIR);
-    }
-    if !meta.is_file() {
-        return Err(Errno::EACCES); // as execve(2)
-    }
-    fs::may_execute(path)
-}
-
-/// Opens a file of the container; a FIFO in its place does not make us wait.
-fn open_file(path: &str) -> std::io::Result<std::fs::File> {
-    std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
-        .open(path)
-}
-
-/// Looks at the first bytes, so that a file that the kernel will not run fails now and not at
-/// start. A program that may be run but not read is left to the kernel.
-fn check_program(path: &str) -> Result<(), SetupError> {
-    let mut magic = [0u8; 4];
-    let Ok(file) = open_file(path) else {
-        return Ok(());
-    };
-    let mut magic_len = 0;
-    let mut file = file.take(4);
-    while let Ok(n @ 1..) = file.read(magic.get_mut(magic_len..).unwrap_or_default()) {
-        magic_len += n;
-    }
-    let refuse = |blame, why| {
-        Err(because(
-            Step::Program,
-            blame,
-            format!("exec: {path:?}"),
-            why,
-        ))
-    };
-    match magic.get(..magic_len).unwrap_or_default() {
-        [0x7f, b'E', b'L', b'F'] => Ok(()),
-        [b'#', b'!', ..] => Ok(()),
-        [0, b'a', b's', b'm'] => refuse(
-            Blame::Caller,
-            "it is a Wasm file, which this version cannot run yet",
-        ),
-        _ => refuse(
-            Blame::Image,
-            "exec format error: it is neither ELF, script (#!) nor Wasm",
-        ),
-    }
-}
-
-/// Becomes the program. Returns only if that fails.
-pub(super) fn execute(sync: &Sync, process: &Process, program: &Program) -> Result<(), SetupError> {
-    let step = Step::Exec;
-    let action = || format!("exec {:?}", program.path);
-    let c_string = |text: &str| {
-        CString::new(text)
-            .map_err(|_| Errno::EINVAL)
-            .at(step, action)
-    };
-    let path = c_string(&program.path)?;
-    let args = process
-        .args
-        .iter()
-        .map(|a| c_string(a))
-        .collect::<Result<Vec<_>, _>>()?;
-    let home = program.home.as_ref().map(|home| format!("HOME={home}"));
+fn native(process: &Process, path: &str, home: Option<&str>) -> Result<(), SetupError> {
+    let action = || format!("exec {path:?}");
+    let home = home.map(|home| format!("HOME={home}"));
     let env = process
         .env
         .iter()
         .filter(|entry| home.is_none() || !entry.starts_with("HOME="))
-        .chain(&home)
-        .map(|entry| c_string(entry))
-        .collect::<Result<Vec<_>, _>>()?;
-    signal::reset_all().at(step, action)?;
-    // The socket is close-on-exec: after this, its end means that execve worked.
-    sync.send(step, &FromInit::Execing)?;
+        .chain(&home);
+    let (args, env) = (c_strings(&process.args)?, c_strings(env)?);
+    let path = CString::new(path)
+        .map_err(|_| Errno::EINVAL)
+        .at(Step::Exec, action)?;
     match nix::unistd::execve(&path, &args, &env) {
         Ok(never) => match never {},
-        Err(errno) => Err(errno).at(step, action).blame(Blame::Image),
+        Err(errno) => Err(errno).at(Step::Exec, action).blame(Blame::Image),
     }
 }
 
-/// The home directory that the image's own `/etc/passwd` gives a user, "/" if it gives none. Read by
-/// ourselves: the C library would load name service modules of the image.
-fn home_directory(uid: u32) -> String {
-    let mut text = String::new();
-    let read =
-        open_file("/etc/passwd").and_then(|file| file.take(MAX_PASSWD).read_to_string(&mut text));
-    if read.is_err() {
-        return "/".to_owned();
+/// Executes a binary of ours. It has no path in the container and needs none.
+pub(super) fn by_descriptor(
+    binary: &OwnedFd,
+    name: &str,
+    args: &[String],
+    env: &[String],
+) -> Result<(), SetupError> {
+    let (args, env) = (c_strings(args)?, c_strings(env)?);
+    match nix::unistd::execveat(binary, c"", &args, &env, AtFlags::AT_EMPTY_PATH) {
+        Ok(never) => match never {},
+        Err(errno) => Err(errno).at(Step::Exec, || format!("exec {name} (execveat)")),
     }
-    let home = text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let id = fields.nth(2)?;
-        (id.parse() == Ok(uid)).then(|| fields.nth(2)).flatten()
-    });
-    home.filter(|home| home.starts_with('/'))
-        .unwrap_or("/")
-        .to_owned()
+}
+
+fn c_strings<'a>(
+    texts: impl IntoIterator<Item = &'a String>,
+) -> Result<Vec<CString>, SetupError> {
+    let c_string = |text: &String| {
+        CString::new(text.as_str())
+            .map_err(|_| Errno::EINVAL)
+            .at(Step::Exec, || format!("pass {text:?} on"))
+    };
+    texts.into_iter().map(c_string).collect()
 }

@@ -1,0 +1,261 @@
+//! The jail in which modules are compiled: what it costs at most, and that nothing is left of it
+//! however it ends.
+
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hull_e2e::{
+    Case, Container, Containerd, Image, Lab, Spec, artifacts, cgroup, ctr, eventually, leaks,
+    procfs, target,
+};
+
+/// A module that keeps the compiler busy for seconds.
+const SLOW: &str = "/wasm/slow.wasm";
+
+/// The cgroups of the jail that compiles for a container.
+fn jails(id: &str) -> Vec<PathBuf> {
+    let mut groups = cgroup::directories_naming(&format!("/{id}@wasm"));
+    groups.sort();
+    groups
+}
+
+/// The compilers that run for a container.
+fn compilers(id: &str) -> Vec<u32> {
+    jails(id)
+        .iter()
+        .filter_map(|group| fs::read_to_string(group.join("cgroup.procs")).ok())
+        .flat_map(|text| {
+            text.lines()
+                .filter_map(|line| line.parse().ok())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[track_caller]
+fn fails_to_create(c: &Container<'_>, parts: &[&str]) {
+    let error = c.try_create().unwrap_err();
+    for part in parts {
+        assert!(
+            error.message().contains(part),
+            "{part}: {}",
+            error.message()
+        );
+    }
+    assert!(
+        !error.message().trim().contains('\n'),
+        "{}",
+        error.message()
+    );
+    assert_eq!(jails(&c.id), Vec::<PathBuf>::new());
+}
+
+/// After a failure the same daemon takes a good module.
+#[track_caller]
+fn still_works(lab: &Lab, mut c: Container<'_>) {
+    assert!(artifacts::leftovers(&lab.artifacts()).is_empty());
+    let good = Spec::new(["/wasm/hello.wasm"]).cgroup(&c.cgroup());
+    fs::write(c.bundle.path().join("config.json"), good.json().to_string()).unwrap();
+    let ran = c.run_to_end();
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, "hello from Wasm\n"));
+}
+
+#[test]
+fn module_that_takes_long_is_compiled_when_there_is_time() {
+    let lab = Lab::wasm();
+    let mut c = lab.container(&Spec::new([SLOW]));
+    let ran = c.run_to_end();
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn time_is_limited() {
+    let lab = Lab::wasm().with_env("HULL_COMPILE_SECONDS", "1");
+    let c = lab.container(&Spec::new([SLOW]));
+    let began = Instant::now();
+    fails_to_create(&c, &[SLOW, "1 s", "HULL_COMPILE_SECONDS"]);
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    still_works(&lab, c);
+}
+
+#[test]
+fn memory_is_limited() {
+    let limit = (64_u64 << 20).to_string();
+    let lab = Lab::wasm().with_env("HULL_COMPILE_MEMORY", &limit);
+    let c = lab.container(&Spec::new([SLOW]));
+    fails_to_create(&c, &[SLOW, "memory", "64 MiB", "HULL_COMPILE_MEMORY"]);
+    still_works(&lab, c);
+}
+
+#[test]
+fn limit_that_is_no_number_is_named() {
+    for (key, value) in [
+        ("HULL_COMPILE_SECONDS", "soon"),
+        ("HULL_COMPILE_MEMORY", "-1"),
+    ] {
+        let lab = Lab::wasm().with_env(key, value);
+        let c = lab.container(&Spec::new(["/wasm/hello.wasm"]));
+        fails_to_create(&c, &[key, value]);
+    }
+}
+
+#[test]
+fn compiler_is_locked_in_and_has_nothing() {
+    let lab = Lab::wasm();
+    let c = lab.container(&Spec::new([SLOW]));
+    thread::scope(|scope| {
+        let creating = scope.spawn(|| c.try_create());
+        // Before that it is on its way into the jail.
+        let pid = eventually("the compiler runs", || {
+            let pid = compilers(&c.id).first().copied()?;
+            procfs::command_line(pid).contains("compile").then_some(pid)
+        });
+        let field = |key| procfs::field(pid, key).unwrap();
+        for key in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(field(key), "0000000000000000", "{key}");
+        }
+        assert_eq!(field("NoNewPrivs"), "1");
+        assert_eq!(field("Seccomp"), "2");
+        assert!(!field("Uid").split_whitespace().any(|uid| uid == "0"));
+        for name in ["pid", "ipc", "uts", "mnt", "net", "cgroup"] {
+            let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();
+            assert_ne!(of(&pid.to_string()), of("self"), "{name}");
+        }
+        let root = fs::read_dir(format!("/proc/{pid}/root")).unwrap();
+        assert_eq!(root.count(), 0, "files in the jail");
+        let environ = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+        assert!(!environ.contains(lab.tag()), "{environ}");
+        for file in procfs::descriptors(pid) {
+            let known = file.starts_with("/memfd:") || file.starts_with("pipe:");
+            assert!(known || file.starts_with("anon_inode:"), "{file}");
+        }
+        creating.join().unwrap().unwrap();
+    });
+    assert_eq!(jails(&c.id), Vec::<PathBuf>::new());
+}
+
+/// State and the like must not wait for a compilation, nor native containers of the same pod.
+#[test]
+fn daemon_answers_while_a_module_is_compiled() {
+    let lab = Lab::wasm();
+    let pod = |args: &[&str]| {
+        Spec::new(args.iter().copied()).annotation("io.kubernetes.cri.sandbox-id", "pod")
+    };
+    let slow = lab.container(&pod(&[SLOW]));
+    let mut native = lab.container(&pod(&["echo", "native"]));
+    assert_eq!(native.shim_pid(), slow.shim_pid());
+    thread::scope(|scope| {
+        let creating = scope.spawn(|| slow.try_create());
+        eventually("the compiler runs", || compilers(&slow.id).first().copied());
+        assert_eq!(native.run_to_end().stdout, "native\n");
+        native.delete().unwrap();
+        assert!(
+            !compilers(&slow.id).is_empty(),
+            "it took as long as compiling"
+        );
+        creating.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn daemon_killed_while_compiling_leaves_nothing() {
+    let lab = Lab::wasm();
+    let c = lab.container(&Spec::new([SLOW]));
+    thread::scope(|scope| {
+        let creating = scope.spawn(|| c.try_create());
+        let pid = eventually("the compiler runs", || compilers(&c.id).first().copied());
+        lab.kill_daemon(c.shim_pid());
+        creating.join().unwrap().unwrap_err();
+        // As containerd does once the connection is gone.
+        lab.binary().delete(&c.id, c.bundle.path()).unwrap();
+        eventually("the compiler is dead", || {
+            procfs::has_ended(pid).then_some(())
+        });
+    });
+    assert_eq!(jails(&c.id), Vec::<PathBuf>::new());
+    eventually("no lock and no temporary file is left", || {
+        artifacts::leftovers(&lab.artifacts())
+            .is_empty()
+            .then_some(())
+    });
+    // A second try is not in the way of the first one.
+    let mut second = lab.container(&Spec::new(["/wasm/hello.wasm"]));
+    assert_eq!(second.run_to_end().stdout, "hello from Wasm\n");
+}
+
+#[test]
+fn launcher_killed_while_compiling_is_one_clear_error() {
+    let lab = Lab::wasm();
+    let c = lab.container(&Spec::new([SLOW]));
+    thread::scope(|scope| {
+        let creating = scope.spawn(|| c.try_create());
+        eventually("the compiler runs", || compilers(&c.id).first().copied());
+        let launcher = procfs::children(c.shim_pid())
+            .into_iter()
+            .find(|pid| procfs::command_line(*pid).contains("launcher"));
+        leaks::kill(launcher.unwrap());
+        // The compiler is the daemon's child: it may come to its end, but nobody can store it.
+        if let Err(error) = creating.join().unwrap() {
+            assert!(
+                !error.message().trim().contains('\n'),
+                "{}",
+                error.message()
+            );
+        }
+    });
+    assert_eq!(jails(&c.id), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn containerd_cleans_up_after_a_daemon_that_was_killed_while_compiling() {
+    let containerd = Containerd::start_own();
+    let case = Case::with_image(containerd, Image::Wasm);
+    case.expect_lost_events();
+    let id = case.id("killed");
+    let command = case.run_command(&id, &[], &[SLOW]);
+    thread::scope(|scope| {
+        let running = scope.spawn(move || ctr::run(command, &[]));
+        let compiler = eventually("the compiler runs", || compilers(&id).first().copied());
+        let daemon = procfs::parent(compiler).unwrap();
+        assert!(procfs::command_line(daemon).contains("shim"), "{daemon}");
+        leaks::kill(daemon);
+        let out = running.join().unwrap();
+        assert_ne!(out.code, 0);
+        eventually("the compiler is dead", || {
+            procfs::has_ended(compiler).then_some(())
+        });
+    });
+    eventually("its cgroup is gone", || jails(&id).is_empty().then_some(()));
+    let store = case.containerd().artifacts();
+    eventually("no lock and no temporary file is left", || {
+        artifacts::leftovers(&store).is_empty().then_some(())
+    });
+}
+
+#[test]
+fn compiler_that_is_missing_is_named_and_native_containers_run() {
+    let lab = Lab::wasm().with_env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let dir = lab.dir().join("bin");
+    fs::create_dir_all(&dir).unwrap();
+    let alone = dir.join("containerd-shim-hull-v1");
+    fs::copy(target::shim_binary(), &alone).unwrap();
+    let lab = lab.with_binary(&alone);
+    let c = lab.container(&Spec::new(["/wasm/hello.wasm"]));
+    fails_to_create(&c, &["hull-wasm", dir.to_str().unwrap()]);
+    let native = Spec::new(["sh", "-c", "exit 4"]).cgroup(&c.cgroup());
+    fs::write(
+        c.bundle.path().join("config.json"),
+        native.json().to_string(),
+    )
+    .unwrap();
+    c.run();
+    assert_eq!(c.wait(), 4);
+}

@@ -1,0 +1,152 @@
+//! The host's side of Wasm: the binaries that run and compile it, and the store of artifacts.
+
+use crate::failure::{At, because};
+use crate::fault;
+use crate::init::MAX_MODULE;
+use crate::sync::Sync;
+use hull_abi::{Blame, FromInit, SetupError, Step, ToInit, WasmJob};
+use hull_artifact::{EngineId, Found, Key, ModuleDigest, Store};
+use hull_sys::mount::{self, MountAttr};
+use hull_sys::{fd, seal};
+use std::fs::File;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+const STEP: Step = Step::Artifact;
+
+/// How often somebody who waits for another's compilation looks whether it is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Does the job and gives what it brings.
+pub(super) fn perform(
+    sync: &Sync,
+    job: WasmJob,
+    file: Option<OwnedFd>,
+) -> Result<Vec<OwnedFd>, SetupError> {
+    match job {
+        WasmJob::Open {
+            runner,
+            compiler,
+            store,
+            empty,
+        } => {
+            let (store, empty) = (Path::new(&store), Path::new(&empty));
+            Ok(vec![
+                sealed(&runner, empty)?,
+                sealed(&compiler, empty)?,
+                read_only(store)?,
+            ])
+        }
+        WasmJob::RememberEngine {
+            store,
+            compiler,
+            engine,
+        } => {
+            let compiler = std::fs::metadata(&compiler)
+                .map_err(|e| fd::errno(&e))
+                .at(STEP, || format!("look at {compiler:?}"))?;
+            prepare(Path::new(&store))?
+                .remember_engine_id(&compiler, &engine_id(&engine)?)
+                .map_err(|e| failed(Blame::Host, &e))?;
+            Ok(Vec::new())
+        }
+        WasmJob::Compile {
+            store,
+            engine,
+            digest,
+            program,
+        } => {
+            let store = prepare(Path::new(&store))?;
+            let missing = || because(STEP, Blame::Hull, "compile".to_owned(), "no module came");
+            let module = File::from(file.ok_or_else(missing)?);
+            let digest = ModuleDigest::from_bytes(digest);
+            let key = Key::new(&digest, &engine_id(&engine)?);
+            compile(sync, &store, &key, &module, &digest, &program)?;
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// A binary of ours, as a file that no container can write to (CVE-2019-5736).
+fn sealed(binary: &str, empty: &Path) -> Result<OwnedFd, SetupError> {
+    seal::sealed(Path::new(binary), empty)
+        .at(STEP, || format!("make a sealed image of {binary:?}"))
+}
+
+fn prepare(store: &Path) -> Result<Store, SetupError> {
+    Store::prepare(store).map_err(|e| failed(Blame::Host, &e))
+}
+
+/// A view of the store through which nothing can be changed: a container's processes may get at the
+/// descriptor of their artifact by /proc, and open it again.
+fn read_only(store: &Path) -> Result<OwnedFd, SetupError> {
+    let directory = prepare(store)?.into_directory();
+    let action = || format!("make a read-only view of {store:?}");
+    let view = mount::clone_tree_at(&directory, false).at(STEP, action)?;
+    let attr = MountAttr {
+        set: hull_abi::MountFlags::RDONLY.0,
+        ..MountAttr::default()
+    };
+    mount::set_attr(&view, attr, false).at(STEP, action)?;
+    Ok(view)
+}
+
+fn compile(
+    sync: &Sync,
+    store: &Store,
+    key: &Key,
+    module: &File,
+    digest: &ModuleDigest,
+    program: &str,
+) -> Result<(), SetupError> {
+    fault::point(STEP)?;
+    let lock = loop {
+        if let Some(lock) = store.try_lock(key).map_err(|e| failed(Blame::Host, &e))? {
+            break lock;
+        }
+        if sync.is_abandoned() {
+            return Ok(());
+        }
+        // flock(2) has no time limit, and a signal to end it is no simpler.
+        std::thread::sleep(LOOK_AGAIN);
+    };
+    if let Ok(Found::Good(artifact)) = store.open(key)
+        && hull_artifact::verify(&artifact, key).is_ok()
+    {
+        return Ok(());
+    }
+    let copy = hull_artifact::snapshot(module, MAX_MODULE, digest).map_err(|e| {
+        let blame = match e {
+            hull_artifact::Error::TooLarge { .. } | hull_artifact::Error::Changed => Blame::Image,
+            _ => Blame::Host,
+        };
+        because(STEP, blame, format!("read {program:?}"), &e.to_string())
+    })?;
+    sync.send_fds(STEP, &FromInit::Claimed, &[copy.as_fd()])?;
+    drop(copy);
+    let answer = sync.receive_fds(STEP)?;
+    let Some((ToInit::Keep, mut fds)) = answer else {
+        // It could not be compiled, or the daemon is gone.
+        return Ok(());
+    };
+    let lost = || because(STEP, Blame::Hull, "keep".to_owned(), "no artifact came");
+    let artifact = File::from(fds.pop().ok_or_else(lost)?);
+    // Whatever the compiler has become, nothing of it writes to this any more.
+    fd::seal(&artifact).at(STEP, || "seal an artifact".to_owned())?;
+    store
+        .insert(key, &artifact)
+        .map_err(|e| failed(Blame::Host, &e))?;
+    drop(lock);
+    Ok(())
+}
+
+fn engine_id(text: &str) -> Result<EngineId, SetupError> {
+    let action = || format!("take the engine id {text:?}");
+    EngineId::parse(text).map_err(|e| because(STEP, Blame::Hull, action(), &e.to_string()))
+}
+
+/// The texts of the store name the object and the cause themselves.
+fn failed(blame: Blame, error: &hull_artifact::Error) -> SetupError {
+    because(STEP, blame, error.to_string(), "")
+}

@@ -1,0 +1,162 @@
+//! Finding the program in the container's own root, and telling by its first bytes what it is.
+
+use crate::failure::{At, Blamed, because};
+use hull_abi::{Blame, Payload, Process, SetupError, Step};
+use hull_sys::{Errno, fd, fs};
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+
+/// Most of `/etc/passwd` that is looked at; the file is the image's.
+const MAX_PASSWD: u64 = 1 << 20;
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The magic number of Wasm, modules and components alike
+/// (<https://webassembly.github.io/spec/core/binary/modules.html#binary-module>).
+const WASM: &[u8] = b"\0asm";
+
+/// What `args[0]` is.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A program for the kernel.
+    Native(String),
+    /// A Wasm file, open for reading.
+    Wasm(String, File),
+}
+
+/// Finds `args[0]` as execvpe(3) would, with the container's own PATH, and looks at its first bytes,
+/// so that a file that cannot be run fails now and not at start.
+pub(super) fn find(process: &Process) -> Result<Found, SetupError> {
+    let path = search(process)?;
+    let refuse = |blame, why: &str| {
+        Err(because(
+            Step::Program,
+            blame,
+            format!("exec: {path:?}"),
+            why,
+        ))
+    };
+    let file = match open_file(&path) {
+        Ok(file) => file,
+        Err(e) if process.payload == Payload::Wasm => {
+            return Err(fd::errno(&e))
+                .at(Step::Program, || format!("open {path:?}"))
+                .blame(Blame::Image);
+        }
+        // A program that may be run but not read is left to the kernel.
+        Err(_) => return Ok(Found::Native(path)),
+    };
+    let mut header = [0u8; 8];
+    let len = file.read_at(&mut header, 0).unwrap_or_default();
+    let header = header.get(..len).unwrap_or_default();
+    let is_wasm = header.starts_with(WASM);
+    match process.payload {
+        Payload::Native => Ok(Found::Native(path)),
+        _ if is_wasm => Ok(Found::Wasm(path, file)),
+        _ if hull_artifact::is_artifact(header) => refuse(
+            Blame::Image,
+            "it is compiled Wasm: native code is only taken from hull's own compiler, \
+             put the .wasm file into the image",
+        ),
+        Payload::Wasm => refuse(Blame::Caller, "it is not a Wasm file, which was asked for"),
+        _ if header.starts_with(b"\x7fELF") || header.starts_with(b"#!") => {
+            Ok(Found::Native(path))
+        }
+        _ if path.ends_with(".wasm") => refuse(
+            Blame::Image,
+            "it is no Wasm file in spite of its name: it does not begin with \\0asm",
+        ),
+        _ => refuse(
+            Blame::Image,
+            "exec format error: it is neither ELF, script (#!) nor Wasm",
+        ),
+    }
+}
+
+/// The value of a variable. The plan has each name once.
+fn variable<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
+    env.iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn search(process: &Process) -> Result<String, SetupError> {
+    let name = process.args.first().map(String::as_str).unwrap_or_default();
+    let action = || format!("exec: {name:?}");
+    let fail = |errno: Errno| Err(errno).at(Step::Program, action).blame(Blame::Caller);
+    let runnable = |path: &str| runnable(path, process.payload);
+    if name.contains('/') {
+        return match runnable(name) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(errno) => fail(errno),
+        };
+    }
+    let path = variable(&process.env, "PATH").unwrap_or(DEFAULT_PATH);
+    let mut denied = false;
+    for directory in path.split(':').filter(|_| !name.is_empty()) {
+        let directory = if directory.is_empty() { "." } else { directory };
+        let candidate = format!("{directory}/{name}");
+        match runnable(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(Errno::EACCES) => denied = true,
+            Err(_) => {}
+        }
+    }
+    if denied {
+        return fail(Errno::EACCES);
+    }
+    let cause = "executable file not found in $PATH";
+    Err(because(Step::Program, Blame::Caller, action(), cause))
+}
+
+/// A Wasm file needs no execute bit: nothing executes it.
+fn runnable(path: &str, payload: Payload) -> Result<(), Errno> {
+    let meta = std::fs::metadata(path).map_err(|e| fd::errno(&e))?;
+    if meta.is_dir() {
+        return Err(Errno::EISDIR);
+    }
+    if !meta.is_file() {
+        return Err(Errno::EACCES); // as execve(2)
+    }
+    match fs::may_execute(path) {
+        Err(Errno::EACCES) if payload != Payload::Native && is_wasm(path) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_wasm(path: &str) -> bool {
+    let mut magic = [0u8; WASM.len()];
+    open_file(path).is_ok_and(|file| file.read_exact_at(&mut magic, 0).is_ok()) && magic == WASM
+}
+
+/// Opens a file of the container; a FIFO in its place does not make us wait.
+fn open_file(path: &str) -> std::io::Result<File> {
+    File::options()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path)
+}
+
+/// The user's home directory if the environment names none: what the image's own `/etc/passwd` says,
+/// "/" if it says nothing. Read by ourselves: the C library would load name service modules of the
+/// image.
+pub(super) fn home(process: &Process) -> Option<String> {
+    use std::io::Read as _;
+    if variable(&process.env, "HOME").is_some_and(|home| !home.is_empty()) {
+        return None;
+    }
+    let mut text = String::new();
+    let read =
+        open_file("/etc/passwd").and_then(|file| file.take(MAX_PASSWD).read_to_string(&mut text));
+    if read.is_err() {
+        return Some("/".to_owned());
+    }
+    let home = text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let id = fields.nth(2)?;
+        (id.parse() == Ok(process.user.uid))
+            .then(|| fields.nth(2))
+            .flatten()
+    });
+    let home = home.filter(|home| home.starts_with('/')).unwrap_or("/");
+    Some(home.to_owned())
+}

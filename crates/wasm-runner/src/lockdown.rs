@@ -1,0 +1,33 @@
+//! What the runner gives up, for good. The init process has given up most of it already; this is
+//! the second wall.
+
+use crate::failure::Failure;
+use crate::filter;
+use hull_sys::cred::{self, ThreadCapabilities};
+use hull_sys::{Errno, process, seccomp};
+
+/// Gives up every privilege and hides from ptrace: other processes of the container have our user.
+///
+/// A process that is not dumpable has its files in /proc owned by root. Nothing of ours is looked up
+/// there, and what WASI cannot do without (setting the times of a file that may not be opened)
+/// fails for the guest.
+pub(crate) fn privileges() -> Result<(), Failure> {
+    process::set_not_dumpable().map_err(failed("hide from ptrace"))?;
+    match cred::limit_bounding_set(0) {
+        // Without CAP_SETPCAP it stays as it is; nothing can be gained from it any more.
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(errno) => return Err(failed("empty the bounding set")(errno)),
+    }
+    cred::set_ambient(0).map_err(failed("clear the ambient capabilities"))?;
+    cred::set_capabilities(ThreadCapabilities::default()).map_err(failed("drop capabilities"))?;
+    cred::no_new_privileges().map_err(failed("set no_new_privs"))
+}
+
+/// Leaves only the system calls that a running guest needs.
+pub(crate) fn system_calls() -> Result<(), Failure> {
+    seccomp::load(&filter::program(), 0).map_err(failed("load the seccomp filter"))
+}
+
+fn failed(what: &'static str) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure::internal(&format!("cannot {what}"), errno)
+}

@@ -1,0 +1,14 @@
+//! What guests see and what the world sees of guests: the built runner, started as the init process
+//! starts it, with artifacts from the compiler that `HULL_WASMC` names. Needs root (chroot, PID
+//! namespaces) and Debian's strace, util-linux and coreutils.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+
+mod components;
+mod confinement;
+mod exits;
+mod files;
+mod guest;
+mod memory;
+mod signals;
+mod streams;
+mod traps;

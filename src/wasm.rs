@@ -1,0 +1,262 @@
+//! Wasm on the daemon's side: which runner and which compiled artifact a process gets.
+//!
+//! A process on its way into a container finds out that its program is a Wasm file and asks
+//! (`hull_abi::FromInit::Wasm`). From then on only digests and descriptors move: the artifact is looked
+//! up by the digest of the module, made first if it is not there, and handed over together with the
+//! runner's binary and its config. A native container never comes here.
+
+mod compile;
+mod guest;
+mod jail;
+
+use crate::daemon::Shared;
+use crate::error::Error;
+use crate::launch::Place;
+use hull_abi::{FromInit, HostJob, Plan, Process, Step, ToInit, WasmJob};
+use hull_artifact::{EngineId, Found, Key, ModuleDigest, Store};
+use hull_launcher::client::SyncSocket;
+use std::fs::{self, File};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::{Mutex, OnceCell};
+
+pub(crate) use jail::cgroups_path;
+
+/// How long looking at the store and sealing two binaries may take.
+const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Where the binaries and the store are, and what has been opened of them.
+#[derive(Debug)]
+pub(crate) struct Wasm {
+    /// The directory of the shim's own binary, as `start` saw it.
+    siblings: Option<PathBuf>,
+    store: PathBuf,
+    tools: OnceCell<Tools>,
+    /// One compilation at a time: each may use as much as its limits allow.
+    turn: Mutex<()>,
+}
+
+/// What running Wasm takes. Opened once, so that runner, compiler and engine id stay those of one
+/// version while the files on disk are replaced.
+#[derive(Debug)]
+struct Tools {
+    runner: OwnedFd,
+    compiler: OwnedFd,
+    /// A read-only view.
+    store: Store,
+    engine: EngineId,
+}
+
+/// The process that asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guest<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) place: &'a Place,
+    pub(crate) process: &'a Process,
+}
+
+/// What a process on its way has asked for so far.
+#[derive(Debug)]
+pub(crate) struct Asking<'a> {
+    guest: Guest<'a>,
+    module: Option<Module>,
+}
+
+/// The Wasm file that it found.
+#[derive(Debug)]
+struct Module {
+    /// Its path in the container.
+    program: String,
+    digest: ModuleDigest,
+    /// The user's home directory, where the environment names none.
+    home: Option<String>,
+    file: OwnedFd,
+}
+
+// === impl Asking ===
+
+impl<'a> Asking<'a> {
+    pub(crate) fn new(guest: Guest<'a>) -> Self {
+        Self {
+            guest,
+            module: None,
+        }
+    }
+
+    /// Answers [`FromInit::Wasm`] and [`FromInit::BadArtifact`]: gives the process what it takes to
+    /// run the module. Other words mean nothing here.
+    ///
+    /// # Errors
+    /// What is wrong with the module, its compilation, or the host.
+    pub(crate) async fn answer(
+        &mut self,
+        shared: &Shared,
+        word: FromInit,
+        mut fds: Vec<OwnedFd>,
+        sync: &SyncSocket,
+    ) -> Result<(), Error> {
+        let tools = shared.wasm.tools(shared, self.guest.place).await?;
+        let flaw = match word {
+            FromInit::Wasm {
+                program,
+                digest,
+                home,
+            } => {
+                let lost = || Error::Wasm("the module's descriptor was lost".to_owned());
+                self.module = Some(Module {
+                    program,
+                    digest: ModuleDigest::from_bytes(digest),
+                    home,
+                    file: fds.pop().ok_or_else(lost)?,
+                });
+                None
+            }
+            FromInit::BadArtifact { flaw } => Some(flaw),
+            _ => return Ok(()),
+        };
+        let unasked = || Error::Wasm("a process answers out of order".to_owned());
+        let module = self.module.as_ref().ok_or_else(unasked)?;
+        let key = Key::new(&module.digest, &tools.engine);
+        let artifact = self.artifact(shared, tools, module, &key, flaw).await?;
+        self.hand_over(tools, module, sync, &key, &artifact).await
+    }
+
+    /// What is in the store, unless there is a flaw in it, or what is there after compiling.
+    async fn artifact(
+        &self,
+        shared: &Shared,
+        tools: &Tools,
+        module: &Module,
+        key: &Key,
+        flaw: Option<String>,
+    ) -> Result<File, Error> {
+        let open = || tools.store.open(key).map_err(|e| Error::Wasm(e.to_string()));
+        let place = self.guest.place;
+        let flaw = match (flaw, open()?) {
+            (Some(flaw), _) => Some(flaw),
+            (None, Found::Good(artifact)) => return Ok(artifact),
+            (None, Found::Absent) => None,
+            (None, Found::Bad(flaw)) => Some(flaw.to_string()),
+        };
+        if let Some(flaw) = flaw {
+            let id = &place.id;
+            log::warn!("container {id}: artifact {key} is made anew: {flaw}");
+        }
+        compile::run(shared, tools, place, module).await?;
+        match open()? {
+            Found::Good(artifact) => Ok(artifact),
+            Found::Bad(flaw) => Err(Error::Wasm(format!("artifact {key} was stored: {flaw}"))),
+            Found::Absent => Err(Error::Wasm(format!("artifact {key} was stored and is gone"))),
+        }
+    }
+
+    async fn hand_over(
+        &self,
+        tools: &Tools,
+        module: &Module,
+        sync: &SyncSocket,
+        key: &Key,
+        artifact: &File,
+    ) -> Result<(), Error> {
+        let Guest { plan, process, .. } = self.guest;
+        let config = guest::config(plan, process, &module.program, module.home.as_deref());
+        let config = hull_abi::encode(&config).map_err(|e| Error::Invalid(e.to_string()))?;
+        let config = hull_sys::fd::sealed_memory(c"hull-wasm", &config)
+            .map_err(|e| Error::host("make the runner's config", e))?;
+        let fds = [tools.runner.as_fd(), config.as_fd(), artifact.as_fd()];
+        let word = ToInit::Runner {
+            key: *key.as_bytes(),
+        };
+        let sent = sync.send_fds(&word, &fds).await;
+        sent.map_err(|_| crate::launch::killed(Step::Artifact))
+    }
+}
+
+// === impl Wasm ===
+
+impl Wasm {
+    /// Reads where things are from the environment: `HULL_LIBEXEC` is the directory of the binaries,
+    /// `HULL_ARTIFACTS` that of the store.
+    pub(crate) fn from_env() -> Self {
+        let path = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        Self {
+            siblings: path(crate::start::LIBEXEC),
+            store: path("HULL_ARTIFACTS")
+                .unwrap_or_else(|| PathBuf::from("/var/lib/hull/artifacts")),
+            tools: OnceCell::new(),
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// A binary of ours: beside the shim's, else in `$PATH`.
+    fn binary(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let directories = self.siblings.iter().cloned();
+        directories
+            .chain(std::env::split_paths(&path))
+            .map(|directory| directory.join(name))
+            .find(|candidate| candidate.is_absolute() && candidate.is_file())
+            .ok_or_else(|| {
+                let beside = match &self.siblings {
+                    Some(directory) => format!("in {directory:?}"),
+                    None => "beside the shim".to_owned(),
+                };
+                Error::Wasm(format!(
+                    "{name} is neither {beside} nor in $PATH: this host can only run native programs"
+                ))
+            })
+    }
+
+    async fn tools(&self, shared: &Shared, place: &Place) -> Result<&Tools, Error> {
+        self.tools
+            .get_or_try_init(|| self.open(shared, place))
+            .await
+    }
+
+    async fn open(&self, shared: &Shared, place: &Place) -> Result<Tools, Error> {
+        let (runner, compiler) = (self.binary("hull-wasm")?, self.binary("hull-wasmc")?);
+        // Before it is opened: should it be replaced in between, its answer is remembered for a file
+        // that is no more.
+        let identity = fs::metadata(&compiler)
+            .map_err(|e| Error::host(format!("look at {compiler:?}"), e))?;
+        let job = HostJob::Wasm(WasmJob::Open {
+            runner: utf8(&runner)?,
+            compiler: utf8(&compiler)?,
+            store: utf8(&self.store)?,
+            empty: utf8(&crate::start::empty_dir()?)?,
+        });
+        let brought = shared.launcher.fetch(&job, OPEN_DEADLINE).await?;
+        let [runner, compiler_binary, store] = <[OwnedFd; 3]>::try_from(brought)
+            .map_err(|_| Error::Wasm("the launcher lost descriptors".to_owned()))?;
+        let store = Store::at(store);
+        let engine = match store.engine_id(&identity) {
+            Some(engine) => engine,
+            None => {
+                let engine = compile::ask_engine(shared, place, &compiler_binary).await?;
+                let job = HostJob::Wasm(WasmJob::RememberEngine {
+                    store: utf8(&self.store)?,
+                    compiler: utf8(&compiler)?,
+                    engine: engine.to_string(),
+                });
+                shared.launcher.run(&job, OPEN_DEADLINE).await?;
+                engine
+            }
+        };
+        Ok(Tools {
+            runner,
+            compiler: compiler_binary,
+            store,
+            engine,
+        })
+    }
+}
+
+fn utf8(path: &Path) -> Result<String, Error> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::Invalid(format!("path {path:?} is not UTF-8")))
+}

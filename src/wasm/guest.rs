@@ -1,0 +1,147 @@
+//! What the runner is told of its guest. Pure.
+
+use hull_abi::{Mount, MountFlags, MountSource, Plan, Preopen, Process, RunnerConfig};
+
+/// Mounts below these are the kernel's or devices. A guest that wants them finds them below "/".
+const NOT_DATA: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// The config of a process of the container: init's or an exec's.
+pub(super) fn config(
+    plan: &Plan,
+    process: &Process,
+    program: &str,
+    home: Option<&str>,
+) -> RunnerConfig {
+    let limit = plan.resources.memory.limit_bytes;
+    RunnerConfig {
+        program: program.to_owned(),
+        args: process.args.clone(),
+        env: environment(&process.env, home),
+        cwd: process.cwd.clone(),
+        preopens: preopens(plan.root.readonly, &plan.mounts),
+        memory_limit: limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
+    }
+}
+
+fn environment(env: &[String], home: Option<&str>) -> Vec<String> {
+    let own = home.map(|home| format!("HOME={home}"));
+    env.iter()
+        .filter(|entry| own.is_none() || !entry.starts_with("HOME="))
+        .chain(&own)
+        .cloned()
+        .collect()
+}
+
+/// The root and every mount that holds data, each with its own right to write: a guest's C library
+/// takes the longest preopen that fits, so a writable volume in a read-only root needs its own.
+fn preopens(readonly: bool, mounts: &[Mount]) -> Vec<Preopen> {
+    let mut all = vec![Preopen {
+        path: "/".to_owned(),
+        readonly,
+    }];
+    for mount in mounts {
+        let path = mount.destination.as_str();
+        let is_data = match &mount.source {
+            MountSource::Bind { .. } => true,
+            MountSource::Filesystem { fstype, .. } => fstype == "tmpfs",
+            MountSource::Cgroup => false,
+        };
+        if !is_data || NOT_DATA.iter().any(|special| is_below(path, special)) {
+            continue;
+        }
+        // A later mount covers an earlier one and what was mounted below that.
+        all.retain(|preopen| !is_below(&preopen.path, path));
+        all.push(Preopen {
+            path: path.to_owned(),
+            readonly: mount.set.with(mount.set_recursive).contains(MountFlags::RDONLY),
+        });
+    }
+    all
+}
+
+fn is_below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(destination: &str, source: MountSource, set: MountFlags) -> Mount {
+        Mount {
+            destination: destination.to_owned(),
+            source,
+            set,
+            clear: MountFlags::default(),
+            set_recursive: MountFlags::default(),
+            clear_recursive: MountFlags::default(),
+            propagation: None,
+            tmpcopyup: false,
+        }
+    }
+
+    fn bind(destination: &str, set: MountFlags) -> Mount {
+        let source = "/host".to_owned();
+        let recursive = true;
+        mount(destination, MountSource::Bind { source, recursive }, set)
+    }
+
+    fn new(destination: &str, fstype: &str) -> Mount {
+        let source = MountSource::Filesystem {
+            fstype: fstype.to_owned(),
+            source: fstype.to_owned(),
+            data: Vec::new(),
+        };
+        mount(destination, source, MountFlags::default())
+    }
+
+    fn paths(readonly: bool, mounts: &[Mount]) -> Vec<(String, bool)> {
+        let all = preopens(readonly, mounts).into_iter();
+        all.map(|p| (p.path, p.readonly)).collect()
+    }
+
+    #[test]
+    fn volumes_keep_their_own_right_to_write() {
+        let none = MountFlags::default();
+        let mounts = [bind("/data", none), bind("/config", MountFlags::RDONLY)];
+        let expected = [("/", true), ("/data", false), ("/config", true)];
+        let expected = expected.map(|(path, readonly)| (path.to_owned(), readonly));
+        assert_eq!(paths(true, &mounts), expected);
+    }
+
+    #[test]
+    fn kernel_interfaces_and_devices_are_no_data() {
+        let mounts = [
+            new("/proc", "proc"),
+            new("/dev", "tmpfs"),
+            new("/dev/shm", "tmpfs"),
+            new("/sys", "sysfs"),
+            mount("/sys/fs/cgroup", MountSource::Cgroup, MountFlags::default()),
+            new("/run", "tmpfs"),
+            new("/develop", "tmpfs"),
+        ];
+        let all: Vec<String> = paths(false, &mounts).into_iter().map(|p| p.0).collect();
+        assert_eq!(all, ["/", "/run", "/develop"]);
+    }
+
+    #[test]
+    fn a_later_mount_covers_earlier_ones() {
+        let none = MountFlags::default();
+        let mounts = [
+            bind("/a/b", none),
+            bind("/ab", none),
+            bind("/a", MountFlags::RDONLY),
+        ];
+        let expected = [("/", false), ("/ab", false), ("/a", true)];
+        let expected = expected.map(|(path, readonly)| (path.to_owned(), readonly));
+        assert_eq!(paths(false, &mounts), expected);
+    }
+
+    #[test]
+    fn the_users_home_replaces_an_empty_one() {
+        let env = ["A=1".to_owned(), "HOME=".to_owned()];
+        assert_eq!(environment(&env, Some("/home/u")), ["A=1", "HOME=/home/u"]);
+        assert_eq!(environment(&env, None), env);
+    }
+}

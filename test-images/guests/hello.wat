@@ -1,0 +1,10 @@
+;; Writes one line and returns from its start function.
+(module
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  ;; One iovec: address and length of the text.
+  (data (i32.const 0) "\10\00\00\00\10\00\00\00")
+  (data (i32.const 16) "hello from Wasm\n")
+  (func (export "_start")
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))

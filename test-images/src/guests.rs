@@ -1,0 +1,124 @@
+//! The Wasm guests that run: their sources, and the modules that are made of them.
+
+use crate::clang;
+use crate::error::{Error, Result};
+
+/// A guest's source in its language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// [WebAssembly text](https://webassembly.github.io/spec/core/text/index.html).
+    Wat(&'static str),
+    /// C on wasi-libc.
+    C(&'static str),
+}
+
+/// One guest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guest {
+    /// The source file's name; the module has the same one with another ending.
+    pub(crate) file: &'static str,
+    source: Source,
+}
+
+macro_rules! guests {
+    ($language:ident: $($file:literal)*) => {
+        [$(Guest {
+            file: $file,
+            source: Source::$language(include_str!(concat!("../guests/", $file))),
+        }),*]
+    };
+}
+
+const WAT: [Guest; 15] = guests![Wat:
+    "big-memory.wat" "cat.wat" "exit.wat" "grow.wat" "hello.wat" "loop.wat" "output.wat"
+    "partial.wat" "sleep.wat" "ticks.wat"
+    "trap-call.wat" "trap-divide.wat" "trap-memory.wat" "trap-stack.wat" "trap-unreachable.wat"
+];
+
+const C: [Guest; 6] = guests![C: "clock.c" "compute.c" "env.c" "files.c" "isatty.c" "stdin.c"];
+
+/// What is valid Wasm but nothing that can be run here.
+const REFUSED: [Guest; 3] = guests![Wat: "no-start.wat" "threads.wat" "unknown-import.wat"];
+
+/// Every guest that is made of a source file.
+pub(crate) fn all() -> impl Iterator<Item = Guest> {
+    WAT.into_iter().chain(C).chain(REFUSED)
+}
+
+impl Guest {
+    /// The guest with this source file, for the image that has no other.
+    pub(crate) fn hello() -> Self {
+        let [_, _, _, _, hello, ..] = WAT;
+        hello
+    }
+
+    /// Name of the module's file.
+    pub(crate) fn module_name(&self) -> String {
+        let stem = self
+            .file
+            .rsplit_once('.')
+            .map_or(self.file, |(stem, _)| stem);
+        format!("{stem}.wasm")
+    }
+
+    /// The module's bytes.
+    ///
+    /// # Errors
+    ///
+    /// Names the source file and holds what the compiler said.
+    pub(crate) fn compile(&self) -> Result<Vec<u8>> {
+        match self.source {
+            Source::Wat(text) => from_text(self.file, text),
+            Source::C(text) => clang::compile(self.file, text),
+        }
+    }
+}
+
+/// Assembles WebAssembly text.
+pub(crate) fn from_text(source_file: &'static str, text: &str) -> Result<Vec<u8>> {
+    wat::parse_str(text).map_err(|error| Error::Guest {
+        source_file,
+        problem: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_file_is_a_guest() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/guests");
+        let mut files: Vec<String> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let mut known: Vec<&str> = all().map(|guest| guest.file).collect();
+        known.sort_unstable();
+        assert_eq!(files, known);
+    }
+
+    #[test]
+    fn every_guest_is_a_core_module_that_starts_as_wasi_commands_do() {
+        for guest in all() {
+            let module = guest.compile().unwrap();
+            assert!(module.starts_with(b"\0asm\x01\0\0\0"), "{}", guest.file);
+            let starts = module.windows(6).any(|bytes| bytes == b"_start");
+            assert_eq!(starts, guest.file != "no-start.wat", "{}", guest.file);
+        }
+    }
+
+    #[test]
+    fn hello_is_hello() {
+        assert_eq!(Guest::hello().module_name(), "hello.wasm");
+    }
+
+    #[test]
+    fn error_of_text_names_the_source_and_the_place() {
+        let error = from_text("wrong.wat", "(module\n  (func $f (nonsense)))").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("wrong.wat"), "{text}");
+        assert!(text.contains("nonsense") && text.contains(":2:"), "{text}");
+    }
+}
