@@ -253,10 +253,19 @@ impl Lab {
     }
 }
 
-/// What is in the first list more often than in the second; one pidfd, the launcher's, is allowed.
+/// What a daemon keeps open from its first Wasm container on: the view of the store, runner and
+/// compiler. All of them or none.
+const WASM_TOOLS: [&str; 3] = ["/", "/hull-wasm", "/hull-wasmc"];
+
+/// What is in the first list more often than in the second; one pidfd, the launcher's, is allowed,
+/// and so is what Wasm takes.
 fn surplus(now: &[String], before: &[String]) -> Vec<String> {
     let mut expected = before.to_vec();
     expected.push("anon_inode:[pidfd]".to_owned());
+    let open = |tool: &str| now.iter().any(|file| file == tool);
+    if WASM_TOOLS.into_iter().all(open) && !before.iter().any(|file| file == "/hull-wasm") {
+        expected.extend(WASM_TOOLS.map(str::to_owned));
+    }
     let mut left = Vec::new();
     for file in now {
         match expected.iter().position(|other| other == file) {
@@ -307,7 +316,7 @@ impl Drop for Lab {
 
 #[cfg(test)]
 mod tests {
-    use super::surplus;
+    use super::{WASM_TOOLS, surplus};
 
     #[test]
     fn surplus_counts_and_spares_one_pidfd() {
@@ -324,5 +333,17 @@ mod tests {
             pidfd,
         ]);
         assert_eq!(surplus(&now, &before), ["/dev/null", "pipe:[2]", pidfd]);
+    }
+
+    #[test]
+    fn surplus_allows_what_wasm_takes_once_and_as_a_whole() {
+        let list = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
+        let tools = list(&WASM_TOOLS);
+        assert!(surplus(&tools, &[]).is_empty());
+        assert!(surplus(&tools, &tools).is_empty());
+        assert_eq!(surplus(&list(&["/"]), &[]), ["/"]);
+        let twice = [tools.clone(), tools.clone()].concat();
+        assert_eq!(surplus(&twice, &[]), tools);
+        assert_eq!(surplus(&twice, &tools), tools);
     }
 }

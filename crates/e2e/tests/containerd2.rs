@@ -4,15 +4,20 @@
 
 use std::env;
 
-use hull_e2e::{Case, Containerd, Topic, target};
+use hull_e2e::{Case, Containerd, Image, Topic, target};
 
 /// A case with containerd 2.x, or nothing where its tests are left out on purpose.
 fn case() -> Option<Case> {
+    case_of(Image::Busybox)
+}
+
+/// The same with another image.
+fn case_of(image: Image) -> Option<Case> {
     if env::var_os("HULL_CLIENTS").is_some_and(|dir| dir.is_empty()) {
         eprintln!("CLIENTS=no: nothing is proved about containerd 2.x");
         return None;
     }
-    Some(Case::with(Containerd::shared_newest()))
+    Some(Case::with_image(Containerd::shared_newest(), image))
 }
 
 #[test]
@@ -165,4 +170,37 @@ fn task_survives_a_restart() {
     assert_eq!(case.pid(&id), pid);
     assert_eq!(case.exec(&id, &["echo", "again"]).ok(), "again\n");
     case.remove(&id);
+}
+
+#[test]
+fn wasm_runs_and_ends_as_on_the_first_generation() {
+    let Some(case) = case_of(Image::Wasm) else {
+        return;
+    };
+    assert_eq!(case.run(&[], &[]).ok(), "hello from Wasm\n");
+    case.run(&[], &["/wasm/exit.wasm", "7"]).expect(7);
+    let trapped = case.run(&[], &["/wasm/trap-divide.wasm"]).expect(134);
+    assert!(
+        trapped.stderr.contains("integer divide by zero"),
+        "{}",
+        trapped.stderr
+    );
+    let refused = case.run(&[], &["/wasm/corrupt.wasm"]);
+    assert!(
+        refused.stderr.contains("cannot be compiled"),
+        "{}",
+        refused.stderr
+    );
+    let id = case.run_detached(&["--null-io"], &["/wasm/sleep.wasm"]);
+    assert_eq!(case.exec(&id, &["hello.wasm"]).ok(), "hello from Wasm\n");
+    assert_eq!(case.exec(&id, &["echo", "native"]).ok(), "native\n");
+    case.remove(&id);
+}
+
+#[test]
+fn image_of_one_wasm_file_runs() {
+    let Some(case) = case_of(Image::WasmOnly) else {
+        return;
+    };
+    assert_eq!(case.run(&[], &[]).ok(), "hello from Wasm\n");
 }

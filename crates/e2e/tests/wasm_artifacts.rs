@@ -25,7 +25,7 @@ fn run(lab: &Lab, guest: &str, output: &str) -> usize {
 /// How often a log says so.
 fn compiled(log: &str) -> usize {
     log.lines()
-        .filter(|line| line.contains("compiled \""))
+        .filter(|line| line.contains(": compiled "))
         .count()
 }
 

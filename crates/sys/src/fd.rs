@@ -221,7 +221,6 @@ pub fn errno(error: &std::io::Error) -> Errno {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "test code")]
 mod tests {
     use super::*;
     use std::os::fd::IntoRawFd as _;

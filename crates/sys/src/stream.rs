@@ -54,7 +54,6 @@ fn wait(fd: impl AsFd, events: PollFlags) -> Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 mod tests {
     use super::*;
     use nix::fcntl::OFlag;

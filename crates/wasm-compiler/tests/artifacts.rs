@@ -43,7 +43,14 @@ fn commands_become_artifacts() {
         // Proposals that are on.
         r#"(module (type $s (struct (field i32))) (tag $t)
             (func (export "_start") (drop (struct.new $s (i32.const 1)))))"#,
-        r#"(component (import "wasi:cli/environment@0.2.3" (instance))
+        // An interface that consists of types needs no host.
+        r#"(component
+            (import "wasi:io/error@0.2.3" (instance $e (export "error" (type (sub resource)))))
+            (alias export $e "error" (type $error))
+            (import "app:own/types" (instance
+                (export "error" (type (eq $error)))
+                (export "size" (type (eq u32)))))
+            (import "size" (type (eq u32)))
             (core module $m (func (export "run") (result i32) i32.const 0))
             (core instance $i (instantiate $m))
             (func $run (result (result)) (canon lift (core func $i "run")))

@@ -184,10 +184,14 @@ fn components_that_are_no_command() {
             r#"it is not a command: it exports "wasi:cli/run@0.3.0", but no "wasi:cli/run@0.2.x""#,
         ),
         (
-            r#"(component (import "wasi:http/types@0.2.0" (instance)) (import "f" (func))
-                (import "wasi:cli/stdin@0.2.0" (instance)) (import "wasi:cli/stdin@0.3.0" (instance))
+            r#"(component
+                (import "wasi:http/types@0.2.0" (instance (export "fields" (type (sub resource)))))
+                (import "f" (func))
+                (import "wasi:cli/exit@0.2.0" (instance (export "f" (func))))
+                (import "wasi:cli/exit@0.3.0" (instance (export "f" (func))))
+                (import "wasi:clocks/timezone@0.2.0" (instance (export "f" (func))))
                 (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#,
-            r#"it imports "wasi:http/types@0.2.0", "f", "wasi:cli/stdin@0.3.0", which is not among what WASI 0.2 offers to commands"#,
+            r#"it imports "wasi:http/types@0.2.0", "f", "wasi:cli/exit@0.3.0" and 1 more, which is not among what WASI 0.2 offers to commands"#,
         ),
     ] {
         assert_eq!(refusal(&wat(text)), line);

@@ -125,7 +125,6 @@ fn traps(config: &mut Config) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "test code")]
 mod tests {
     use super::*;
 

@@ -56,7 +56,8 @@ enum Bytes {
 
 #[expect(
     unsafe_code,
-    reason = "the one block that makes native code of an artifact"
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the one block that makes native code of an artifact; one proof for both kinds"
 )]
 fn deserialize(engine: &Engine, bytes: Bytes) -> wasmtime::Result<Guest> {
     // SAFETY: both functions need bytes that wasmtime's own compiler made, unchanged, and a file

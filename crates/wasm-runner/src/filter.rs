@@ -6,6 +6,11 @@
 //! executable. No processes, threads, sockets, programs, descriptors of others, or ways to look
 //! into them.
 
+mod bpf;
+#[cfg(test)]
+mod tests;
+
+use bpf::{Range, load, ret, search, skip_if_bit, skip_if_equal, skip_unless_equal};
 use hull_sys::seccomp::Instruction;
 
 /// AUDIT_ARCH_X86_64 of linux/audit.h.
@@ -146,13 +151,6 @@ pub(crate) fn program() -> Vec<Instruction> {
     program
 }
 
-/// What is done about the numbers from one on, up to the next range.
-#[derive(Debug, Clone, PartialEq)]
-struct Range {
-    from: u32,
-    decision: Vec<Instruction>,
-}
-
 /// All numbers in ascending order, neighbours with the same decision as one range.
 fn ranges() -> Vec<Range> {
     let plain = PLAIN.map(|(_, number)| (number, vec![ret(ALLOW)]));
@@ -188,28 +186,6 @@ fn ranges() -> Vec<Range> {
     ranges
 }
 
-/// A binary search: the kernel runs the program for every number when it is loaded, to know in
-/// advance which ones are always allowed, so a list would cost a tenth of the runner's whole start.
-fn search(ranges: &[Range]) -> Vec<Instruction> {
-    match ranges {
-        [] => Vec::new(),
-        [only] => only.decision.clone(),
-        _ => {
-            let (low, high) = ranges.split_at(ranges.len() / 2);
-            let from = high.first().map_or(0, |range| range.from);
-            let low = search(low);
-            let mut program = match u8::try_from(low.len()) {
-                Ok(length) => vec![skip_unless_less(from, length)],
-                // Conditional jumps reach no further than 255 instructions.
-                Err(_) => vec![skip_if_less(from, 1), jump(low.len())],
-            };
-            program.extend(low);
-            program.extend(search(high));
-            program
-        }
-    }
-}
-
 /// Ends with a decision about one argument.
 fn check(argument: u32, condition: Condition) -> Vec<Instruction> {
     let mut check = vec![load(low_half_of_argument(argument))];
@@ -223,190 +199,4 @@ fn check(argument: u32, condition: Condition) -> Vec<Instruction> {
     }
     check.push(ret(ERRNO | EPERM));
     check
-}
-
-// Codes of linux/bpf_common.h: class | mode or operation | source.
-const LD_W_ABS: u16 = 0x20;
-const JMP_JA: u16 = 0x05;
-const JMP_JEQ_K: u16 = 0x15;
-const JMP_JGE_K: u16 = 0x35;
-const JMP_JSET_K: u16 = 0x45;
-const RET_K: u16 = 0x06;
-
-fn load(offset: u32) -> Instruction {
-    (LD_W_ABS, 0, 0, offset)
-}
-
-fn ret(value: u32) -> Instruction {
-    (RET_K, 0, 0, value)
-}
-
-fn skip_if_equal(value: u32, count: u8) -> Instruction {
-    (JMP_JEQ_K, count, 0, value)
-}
-
-fn skip_unless_equal(value: u32, count: u8) -> Instruction {
-    (JMP_JEQ_K, 0, count, value)
-}
-
-fn skip_if_less(value: u32, count: u8) -> Instruction {
-    (JMP_JGE_K, 0, count, value)
-}
-
-fn skip_unless_less(value: u32, count: u8) -> Instruction {
-    (JMP_JGE_K, count, 0, value)
-}
-
-fn jump(count: usize) -> Instruction {
-    (JMP_JA, 0, 0, u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-fn skip_if_bit(bits: u32, count: u8) -> Instruction {
-    (JMP_JSET_K, count, 0, bits)
-}
-
-#[cfg(test)]
-#[expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "test code"
-)]
-mod tests {
-    use super::*;
-    use syscalls::x86_64::Sysno;
-
-    /// What the kernel would do with the program.
-    fn decide(architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
-        let mut data = Vec::new();
-        data.extend(number.to_le_bytes());
-        data.extend(architecture.to_le_bytes());
-        data.extend(0u64.to_le_bytes());
-        arguments.iter().for_each(|a| data.extend(a.to_le_bytes()));
-
-        let program = program();
-        let (mut at, mut accumulator) = (0, 0);
-        loop {
-            let (code, on_true, on_false, operand) = program[at];
-            at += 1;
-            let jump = |taken: bool| usize::from(if taken { on_true } else { on_false });
-            match code {
-                LD_W_ABS => {
-                    let offset = usize::try_from(operand).unwrap();
-                    let word = data[offset..offset + 4].try_into().unwrap();
-                    accumulator = u32::from_le_bytes(word);
-                }
-                JMP_JA => at += usize::try_from(operand).unwrap(),
-                JMP_JEQ_K => at += jump(accumulator == operand),
-                JMP_JGE_K => at += jump(accumulator >= operand),
-                JMP_JSET_K => at += jump(accumulator & operand != 0),
-                RET_K => return operand,
-                other => panic!("unknown code {other:#x}"),
-            }
-        }
-    }
-
-    fn call(number: Sysno, arguments: [u64; 6]) -> u32 {
-        decide(ARCH, u32::try_from(number.id()).unwrap(), arguments)
-    }
-
-    #[test]
-    fn the_names_are_those_of_the_numbers() {
-        let conditional = CONDITIONAL.iter().map(|&(name, number, ..)| (name, number));
-        for (name, number) in PLAIN.into_iter().chain(conditional) {
-            let sysno = Sysno::new(usize::try_from(number).unwrap()).unwrap();
-            assert_eq!(sysno.name(), name);
-        }
-    }
-
-    #[test]
-    fn exactly_the_lists_are_allowed() {
-        for number in 0..1000 {
-            let plain = PLAIN.iter().any(|&(_, n)| n == number);
-            let conditional = CONDITIONAL.iter().any(|&(_, n, ..)| n == number);
-            let decision = decide(ARCH, number, [u64::MAX; 6]);
-            if plain {
-                assert_eq!(decision, ALLOW, "{number}");
-            } else if number < NEW || conditional {
-                assert_eq!(decision, ERRNO | EPERM, "{number}");
-            } else {
-                assert_eq!(decision, ERRNO | ENOSYS, "{number}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_makes_processes_or_reaches_out_is_refused() {
-        for number in [
-            Sysno::execve,
-            Sysno::execveat,
-            Sysno::clone,
-            Sysno::clone3,
-            Sysno::fork,
-            Sysno::vfork,
-            Sysno::socket,
-            Sysno::connect,
-            Sysno::ptrace,
-            Sysno::process_vm_writev,
-            Sysno::kill,
-            Sysno::tgkill,
-            Sysno::mount,
-            Sysno::open_by_handle_at,
-            Sysno::pkey_mprotect,
-            Sysno::memfd_create,
-            Sysno::prctl,
-            Sysno::seccomp,
-            Sysno::bpf,
-            Sysno::io_uring_setup,
-            Sysno::userfaultfd,
-            Sysno::unshare,
-            Sysno::setns,
-            Sysno::pidfd_getfd,
-            Sysno::shmat,
-        ] {
-            assert_ne!(call(number, [0; 6]), ALLOW, "{number}");
-        }
-    }
-
-    #[test]
-    fn memory_is_never_executable() {
-        for number in [Sysno::mmap, Sysno::mprotect] {
-            assert_eq!(call(number, [0, 4096, 3, 0, 0, 0]), ALLOW);
-            for protection in [4, 5, 7, 1 << 40 | 4] {
-                let decision = call(number, [0, 4096, protection, 0, 0, 0]);
-                assert_eq!(decision, ERRNO | EPERM, "{number} {protection:#x}");
-            }
-        }
-    }
-
-    #[test]
-    fn only_harmless_controls_of_descriptors() {
-        assert_eq!(call(Sysno::fcntl, [0, 1030, 3, 0, 0, 0]), ALLOW);
-        for command in [0, 8, 10, 1024, 1026, 1033] {
-            assert_eq!(call(Sysno::fcntl, [0, command, 0, 0, 0, 0]), ERRNO | EPERM);
-        }
-        assert_eq!(call(Sysno::ioctl, [0, 0x5401, 0, 0, 0, 0]), ALLOW);
-        assert_eq!(call(Sysno::ioctl, [0, 0x5412, 0, 0, 0, 0]), ERRNO | EPERM);
-    }
-
-    #[test]
-    fn signals_that_end_us_keep_their_handlers() {
-        assert_eq!(call(Sysno::rt_sigaction, [11, 0, 0, 8, 0, 0]), ALLOW);
-        assert_eq!(
-            call(Sysno::rt_sigaction, [15, 0, 0, 8, 0, 0]),
-            ERRNO | EPERM
-        );
-    }
-
-    #[test]
-    fn a_decision_is_near() {
-        assert!(program().len() < 200, "{}", program().len());
-    }
-
-    #[test]
-    fn other_architectures_are_killed() {
-        assert_eq!(decide(0x4000_0003, 1, [0; 6]), KILL_PROCESS);
-        assert_eq!(decide(ARCH, X32 | 1, [0; 6]), KILL_PROCESS);
-        assert_eq!(decide(ARCH, u32::MAX, [0; 6]), KILL_PROCESS);
-    }
 }

@@ -105,7 +105,6 @@ impl ResourceLimiter for Limits {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "test code")]
 mod tests {
     use super::*;
 

@@ -146,7 +146,7 @@ fn strangers() -> usize {
 }
 
 /// MemAvailable in KiB.
-pub(super) fn available() -> f64 {
+fn available() -> f64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     number(procfs::status_field(&text, "MemAvailable").unwrap_or_default())
 }

@@ -33,9 +33,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         progress("four at once", round, rounds);
         for (pod, [alone, shared]) in pods.iter().zip(&mut series) {
             alone.push(block(&bed, pod, WORKERS, || lone(&bed, pod.peer))?);
-            shared.push(block(&bed, pod, WORKERS, || {
-                in_pod(&bed, pod, &["true"])
-            })?);
+            shared.push(block(&bed, pod, WORKERS, || in_pod(&bed, pod, &["true"]))?);
         }
     }
     for pod in pods {
@@ -52,7 +50,12 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         ),
         columns: vec!["lone, per second", "CPU", "in one shim, per second", "CPU"],
         lines: lines
-            .map(|(peer, rates)| (peer.name.clone(), rates.iter().flat_map(Rate::figures).collect()))
+            .map(|(peer, rates)| {
+                (
+                    peer.name.clone(),
+                    rates.iter().flat_map(Rate::figures).collect(),
+                )
+            })
             .collect(),
         comparison: Some(Comparison::Ratio),
     }])

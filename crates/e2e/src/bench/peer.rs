@@ -1,5 +1,6 @@
 //! Who is compared: hull, the distribution's runc shim, and the newest one.
 
+use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -97,7 +98,22 @@ pub(super) fn discover() -> (Vec<Peer>, Vec<String>) {
             }
         }
     }
+    if wasmtime().is_none() {
+        let clients = clients.display();
+        missing.push(format!("wasmtime is neither in {clients} nor in $PATH"));
+    }
     (peers, missing)
+}
+
+/// wasmtime's command: in the directory of the clients, its `bin`, or `$PATH`.
+pub(super) fn wasmtime() -> Option<PathBuf> {
+    let clients = target::clients();
+    let path = env::var_os("PATH").unwrap_or_default();
+    [clients.clone(), clients.join("bin")]
+        .into_iter()
+        .chain(env::split_paths(&path))
+        .map(|dir| dir.join("wasmtime"))
+        .find(|program| program.is_file())
 }
 
 fn name_of(key: &str) -> &'static str {

@@ -10,7 +10,7 @@ use crate::target;
 
 const MEGABYTE: f64 = 1e6;
 
-/// The table.
+/// Both tables.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let dir = target::private_dir(&target::unique_tag());
     fs::create_dir_all(&dir)?;
@@ -24,21 +24,37 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         Ok((peer.name.clone(), figures))
     });
     let lines: Result<Vec<_>> = lines.collect();
+    let wasm = ["hull-wasm", "hull-wasmc"].into_iter().map(|name| {
+        let size = stripped(&target::bin_dir().join(name), &dir)?;
+        Ok((name.to_owned(), vec![size.into()]))
+    });
+    let wasm: Result<Vec<_>> = wasm.collect();
     fs::remove_dir_all(&dir)?;
-    Ok(vec![Table {
-        row: "size",
-        title: "Binaries".to_owned(),
-        how: "MB (10^6 bytes) after strip(1), as `make install` does.".to_owned(),
-        columns: vec!["shim", "runc", "together"],
-        lines: lines?,
-        comparison: Some(Comparison::Ratio),
-    }])
+    Ok(vec![
+        Table {
+            row: "size",
+            title: "Binaries".to_owned(),
+            how: "MB (10^6 bytes) after strip(1), as `make install` does.".to_owned(),
+            columns: vec!["shim", "runc", "together"],
+            lines: lines?,
+            comparison: Some(Comparison::Ratio),
+        },
+        Table {
+            row: "size",
+            title: "Binaries for Wasm".to_owned(),
+            how: "MB after strip(1): the runner and the compiler. Target: runner at most 8."
+                .to_owned(),
+            columns: vec!["size"],
+            lines: wasm?,
+            comparison: None,
+        },
+    ])
 }
 
 /// The size of a stripped copy, in MB.
 fn stripped(binary: &Path, dir: &Path) -> Result<f64> {
     let copy = dir.join("binary");
-    fs::copy(binary, &copy)?;
+    fs::copy(binary, &copy).map_err(|error| format!("{}: {error}", binary.display()))?;
     let status = Command::new("strip").arg(&copy).status()?;
     if !status.success() {
         return Err(format!("strip {}: {status}", binary.display()).into());

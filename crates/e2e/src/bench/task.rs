@@ -14,12 +14,12 @@ const WARM_UP: usize = 3;
 /// Both tables.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let rounds = plan.rounds(100);
-    let entry = |peer: &Peer| Entry {
+    let entries = plan.peers.iter().map(|peer| Entry {
         name: peer.name.clone(),
         peer,
         args: &["true"],
-    };
-    let entries: Vec<Entry<'_>> = plan.peers.iter().map(entry).collect();
+    });
+    let entries: Vec<Entry<'_>> = entries.collect();
     Ok(vec![
         Table {
             row: "task",

@@ -8,26 +8,31 @@
 )]
 
 use std::fs;
+use std::time::Instant;
 
 use hull_e2e::containerd::Release;
-use hull_e2e::{Case, Containerd, Topic, block, procfs, target};
+use hull_e2e::{Case, Containerd, Image, Topic, artifacts, block, procfs, target};
 
 fn main() {
     println!(
-        "hull demo: native containers through containerd, runtime {}\n",
+        "hull demo: native and Wasm containers through containerd, runtime {}\n",
         target::runtime()
     );
-    println!("Starting a containerd of its own, with the busybox test image ...");
+    println!("Starting a containerd of its own, with a test image of busybox and Wasm modules ...");
     let containerd = std::sync::Arc::new(Containerd::start(Release::Distribution));
     println!(
         "  it lives in {} until the end of this demo\n",
         containerd.dir().display()
     );
-    let case = Case::with(containerd);
+    let case = Case::with_image(containerd, Image::Wasm);
     output(&case);
     exit_codes(&case);
     let id = exec(&case);
     memory(&case, &id);
+    wasm(&case);
+    same_flags(&case);
+    wasm_ends(&case);
+    wasm_exec(&case, &id);
     events(&case, &id);
     // Dropping them stops everything, and fails if anything is left.
     drop(case);
@@ -106,8 +111,87 @@ fn smaps(pid: u32, key: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+fn wasm(case: &Case) {
+    println!("5. A Wasm module: the same command, another kind of file");
+    for what in ["compiles it and keeps the result", "takes what is there"] {
+        show("ctr run --rm ... /wasm/hello.wasm");
+        let began = Instant::now();
+        let out = case.run(&[], &["/wasm/hello.wasm"]).ok();
+        let milliseconds = began.elapsed().as_millis();
+        println!("  {}", out.trim());
+        println!("  (in {milliseconds} ms with containerd and ctr: this start {what})");
+    }
+    let store = case.containerd().artifacts();
+    let stored = artifacts::single(&store).path;
+    let size = fs::metadata(&stored).unwrap().len();
+    let name = stored.file_name().unwrap().to_string_lossy();
+    let short: String = name.chars().take(16).collect();
+    println!("  in the store, for root alone: {short}..., {size} bytes\n");
+}
+
+fn same_flags(case: &Case) {
+    println!("6. The same flags for a native program and for C programs made Wasm");
+    let flags = "--read-only --env COLOUR=red --memory-limit 33554432";
+    let commands: [&[&str]; 4] = [
+        &["sh", "-c", "echo COLOUR=$COLOUR; touch /new"],
+        &["/wasm/env.wasm", "one", "two"],
+        &["/wasm/files.wasm", "write", "/new", "text"],
+        &["/wasm/grow.wasm"],
+    ];
+    for args in commands {
+        show(&format!("ctr run --rm {flags} ... {}", args.join(" ")));
+        let flags: Vec<&str> = flags.split(' ').collect();
+        let out = case.run(&flags, args);
+        for line in (out.text() + &out.stderr).lines() {
+            if !line.starts_with("env=") || line.contains("COLOUR") {
+                println!("  {line}");
+            }
+        }
+    }
+    println!("  pages of 64 KiB; then memory.grow failed, and the guest went on\n");
+}
+
+fn wasm_ends(case: &Case) {
+    println!("7. How a Wasm guest ends");
+    show("ctr run --rm ... /wasm/exit.wasm 7; echo $?");
+    println!(
+        "  {}",
+        case.run(&[], &["/wasm/exit.wasm", "7"]).expect(7).code
+    );
+    show("ctr run --rm ... /wasm/trap-divide.wasm; echo $?");
+    let out = case.run(&[], &["/wasm/trap-divide.wasm"]).expect(134);
+    for line in out.stderr.lines() {
+        println!("  {line}");
+    }
+    println!("  {}\n", out.code);
+}
+
+fn wasm_exec(case: &Case, id: &str) {
+    println!("8. Native and Wasm processes in one container");
+    show("ctr task exec ... hello.wasm    (in the native container of step 3)");
+    println!("  {}", case.exec(id, &["hello.wasm"]).ok().trim());
+    show("ctr run --detach ... /wasm/loop.wasm");
+    let wasm = case.run_detached(&["--null-io"], &["/wasm/loop.wasm"]);
+    show("ctr task exec ... ps             (in the Wasm container)");
+    for line in case
+        .exec(&wasm, &["ps", "-o", "pid,comm,args"])
+        .ok()
+        .lines()
+    {
+        println!("  {line}");
+    }
+    let pid = case.pid(&wasm);
+    let field = |key| procfs::field(pid, key).unwrap();
+    println!("  its runner, pid {pid} on the host:");
+    for key in ["CapEff", "NoNewPrivs", "Seccomp", "Threads"] {
+        println!("    {key} {}", field(key));
+    }
+    case.remove(&wasm);
+    println!();
+}
+
 fn events(case: &Case, id: &str) {
-    println!("5. The events of this container's life, in order");
+    println!("9. The events of this container's life, in order");
     case.remove(id);
     let events = case.containerd().events();
     events.wait_for(Topic::Delete, id, "");

@@ -9,7 +9,7 @@ use hull_abi::{Seccomp, SockFilter};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompArgBuilder,
-    LinuxSeccompOperator as Operator, LinuxSyscall, LinuxSyscallBuilder,
+    LinuxSeccompOperator as Operator, LinuxSyscallBuilder,
 };
 
 /// Calls that touch nothing but the process itself and its streams, whatever their arguments. None

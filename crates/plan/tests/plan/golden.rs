@@ -5,13 +5,17 @@
 //! what nerdctl and containerd's CRI plugin write.
 
 use crate::lower_value;
+use hull_abi::Plan;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub(crate) fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
 fn configs() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let files = fs::read_dir(directory)
+    let files = fs::read_dir(directory())
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let mut configs: Vec<PathBuf> = files
@@ -26,12 +30,7 @@ fn configs() -> Vec<PathBuf> {
 
 /// The plan as text. Of the filter only its presence is shown: its instructions have their own
 /// tests.
-fn render(config: &Path) -> String {
-    let json = fs::read(config).unwrap();
-    let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
-    let mut plan = lower_value(&value).unwrap();
-    let asked = value.pointer("/linux/seccomp").is_some();
-    assert_eq!(plan.process.seccomp.is_some(), asked);
+pub(crate) fn render(mut plan: Plan) -> String {
     if let Some(filter) = &mut plan.process.seccomp {
         assert!(!filter.program.is_empty());
         filter.program.clear();
@@ -41,21 +40,29 @@ fn render(config: &Path) -> String {
     text
 }
 
+/// Compares a text with a file, or writes the file anew.
+pub(crate) fn compare(path: &Path, text: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, text).unwrap();
+    }
+    let want = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        text == want,
+        "{} differs; UPDATE=1 rewrites it:\n{text}",
+        path.display()
+    );
+}
+
 #[test]
 fn configs_lower_to_their_plans() {
     let configs = configs();
     assert!(configs.len() >= 6, "{configs:?}");
     for config in configs {
-        let text = render(&config);
-        let path = config.with_extension("plan");
-        if std::env::var_os("UPDATE").is_some() {
-            fs::write(&path, &text).unwrap();
-        }
-        let want = fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            text == want,
-            "{} differs; UPDATE=1 rewrites it:\n{text}",
-            path.display()
-        );
+        let json = fs::read(&config).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let plan = lower_value(&value).unwrap();
+        let asked = value.pointer("/linux/seccomp").is_some();
+        assert_eq!(plan.process.seccomp.is_some(), asked);
+        compare(&config.with_extension("plan"), &render(plan));
     }
 }

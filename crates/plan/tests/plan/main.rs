@@ -9,8 +9,10 @@
 )]
 
 mod accepted;
+mod compile;
 mod exec;
 mod golden;
+mod payload;
 mod properties;
 mod refused;
 mod refused_linux;

@@ -3,6 +3,7 @@
 //! namespaces) and Debian's strace, util-linux and coreutils.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
+mod calls;
 mod components;
 mod confinement;
 mod exits;

@@ -169,7 +169,7 @@ fn polling_ends_with_input_its_end_or_the_clock() {
 
 #[test]
 fn waiting_does_not_spin() {
-    let mut child = poll(60_000).spawn();
+    let child = poll(60_000).spawn();
     wait_until_confined(child.id());
     std::thread::sleep(Duration::from_millis(200));
     let used = || {

@@ -154,7 +154,10 @@ fn alone(plan: &Plan, rounds: usize) -> Result<Vec<Line>> {
     let lines = cases.iter().zip(&series);
     Ok(lines
         .map(|((name, _), series)| {
-            ((*name).to_owned(), series.iter().map(Figure::from).collect())
+            (
+                (*name).to_owned(),
+                series.iter().map(Figure::from).collect(),
+            )
         })
         .collect())
 }

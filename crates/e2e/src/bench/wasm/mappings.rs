@@ -21,7 +21,7 @@ const KINDS: [&str; 6] = [
     "runner: .data and .bss",
     "heap",
     "stack",
-    "artifact",
+    "artifact, with the guest's memory at first",
     "other: the guest's memory and stack, tables",
 ];
 
@@ -89,7 +89,7 @@ impl<'text> Mapping<'text> {
 }
 
 /// A file of the store is called by its key: 64 hexadecimal digits.
-fn is_artifact(path: &str) -> bool {
+pub(super) fn is_artifact(path: &str) -> bool {
     path.rsplit_once('/').is_some_and(|(_, name)| {
         name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
     })

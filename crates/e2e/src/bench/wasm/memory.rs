@@ -5,14 +5,15 @@ use std::fs;
 use super::mappings;
 use crate::bench::bed::Bed;
 use crate::bench::cell::{Cell, runtime};
-use crate::bench::memory::{IDLE, Usage, available, settle};
+use crate::bench::memory::{IDLE, Usage, settle};
+use crate::bench::peer::Peer;
 use crate::bench::pod::Pod;
 use crate::bench::report::{Comparison, Line, Table};
 use crate::bench::task::progress;
 use crate::bench::{Plan, Result};
-use crate::procfs;
 use crate::rootfs::Image;
 use crate::time::LIMIT;
+use crate::{cgroup, procfs};
 
 /// Containers at the end, besides the one that holds the pod.
 const MANY: u16 = 20;
@@ -35,8 +36,8 @@ struct Cost {
     one: Usage,
     /// The text of its smaps.
     smaps: String,
-    /// PSS and private dirty of each further one, in all processes of the pod, and by how much
-    /// MemAvailable falls with it.
+    /// PSS and private dirty of each further one, in all processes of the pod, and what its cgroup
+    /// is charged.
     further: [f64; 3],
 }
 
@@ -79,11 +80,12 @@ fn tables(one: Vec<Line>, further: Vec<Line>, split: Vec<Line>) -> Vec<Table> {
             title: "Memory of each further idle container of the same image in one pod".to_owned(),
             how: format!(
                 "KiB: what daemon, launcher and all inits of the pod have more with {MANY} than \
-                 with 1, divided by {}. The fall of MemAvailable includes cgroups, mounts and page \
-                 tables; it is rough. Target: PSS at most 4096.",
+                 with 1, divided by {}. Charged is what the memory controller counts for the \
+                 containers alone: also kernel stacks, page tables and files that nobody had read \
+                 before. Target: PSS at most 4096.",
                 MANY - 1
             ),
-            columns: vec!["PSS", "private dirty", "fall of MemAvailable"],
+            columns: vec!["PSS", "private dirty", "charged"],
             lines: further,
             comparison: Some(Comparison::Difference),
         },
@@ -107,13 +109,13 @@ fn cost(plan: &Plan, args: &[&str]) -> Result<Cost> {
     let one = Usage::of([init])?;
     let path = format!("/proc/{init}/smaps");
     let smaps = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-    let (before, free) = (whole(&pod)?, available());
+    let (before, charged_before) = (whole(&pod)?, charged(&bed, pod.peer)?);
     let mut cells = vec![cell];
     while cells.len() < usize::from(MANY) {
         cells.push(launch()?.0);
     }
     settle();
-    let (after, left) = (whole(&pod)?, available());
+    let (after, charged_after) = (whole(&pod)?, charged(&bed, pod.peer)?);
     for cell in cells {
         client.block_on(cell.end(&pod.task))?;
         cell.remove()?;
@@ -122,7 +124,7 @@ fn cost(plan: &Plan, args: &[&str]) -> Result<Cost> {
     let grown = [
         after.pss - before.pss,
         after.private_dirty - before.private_dirty,
-        free - left,
+        charged_after - charged_before,
     ];
     Ok(Cost {
         one,
@@ -136,4 +138,15 @@ fn whole(pod: &Pod<'_>) -> Result<Usage> {
     let mut pids = procfs::children(pod.shim);
     pids.push(pod.shim);
     Usage::of(pids)
+}
+
+/// What the containers of the bed are charged, in KiB.
+fn charged(bed: &Bed, peer: &Peer) -> Result<f64> {
+    let file = if cgroup::is_unified("memory") {
+        "memory.current"
+    } else {
+        "memory.usage_in_bytes"
+    };
+    let bytes: f64 = cgroup::read("memory", &bed.cgroup(peer), file).parse()?;
+    Ok(bytes / 1024.0)
 }
