@@ -275,7 +275,11 @@ async fn until_ready(
 ) -> Result<Option<OwnedFd>, Error> {
     let mut master = None;
     let process = &plan.process;
-    let mut asking = Asking::new(Guest { plan, place, process });
+    let mut asking = Asking::new(Guest {
+        plan,
+        place,
+        process,
+    });
     // Some hooks run in init itself, between two messages.
     let limit = limit(&plan.hooks.create_container);
     loop {

@@ -131,7 +131,12 @@ impl<'a> Asking<'a> {
         key: &Key,
         flaw: Option<String>,
     ) -> Result<File, Error> {
-        let open = || tools.store.open(key).map_err(|e| Error::Wasm(e.to_string()));
+        let open = || {
+            tools
+                .store
+                .open(key)
+                .map_err(|e| Error::Wasm(e.to_string()))
+        };
         let place = self.guest.place;
         let flaw = match (flaw, open()?) {
             (Some(flaw), _) => Some(flaw),
@@ -147,7 +152,9 @@ impl<'a> Asking<'a> {
         match open()? {
             Found::Good(artifact) => Ok(artifact),
             Found::Bad(flaw) => Err(Error::Wasm(format!("artifact {key} was stored: {flaw}"))),
-            Found::Absent => Err(Error::Wasm(format!("artifact {key} was stored and is gone"))),
+            Found::Absent => Err(Error::Wasm(format!(
+                "artifact {key} was stored and is gone"
+            ))),
         }
     }
 
@@ -222,8 +229,8 @@ impl Wasm {
         let (runner, compiler) = (self.binary("hull-wasm")?, self.binary("hull-wasmc")?);
         // Before it is opened: should it be replaced in between, its answer is remembered for a file
         // that is no more.
-        let identity = fs::metadata(&compiler)
-            .map_err(|e| Error::host(format!("look at {compiler:?}"), e))?;
+        let identity =
+            fs::metadata(&compiler).map_err(|e| Error::host(format!("look at {compiler:?}"), e))?;
         let job = HostJob::Wasm(WasmJob::Open {
             runner: utf8(&runner)?,
             compiler: utf8(&compiler)?,

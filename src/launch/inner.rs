@@ -36,7 +36,10 @@ pub(crate) async fn run_to_end(
         Err(error @ JobError::Failed(_)) => return Err(error.into()),
         Err(error @ JobError::Broken(_)) => Err(error.into()),
     };
-    let released = shared.launcher.run(&release_job(place), RELEASE_DEADLINE).await;
+    let released = shared
+        .launcher
+        .run(&release_job(place), RELEASE_DEADLINE)
+        .await;
     if let Err(e) = released {
         let (id, e) = (&place.id, SetupError::from(e));
         log::error!("container {id}: clean up after a compilation: {e}");

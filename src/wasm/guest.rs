@@ -19,7 +19,9 @@ pub(super) fn config(
         env: environment(&process.env, home),
         cwd: process.cwd.clone(),
         preopens: preopens(plan.root.readonly, &plan.mounts),
-        memory_limit: limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
+        memory_limit: limit
+            .and_then(|limit| u64::try_from(limit).ok())
+            .filter(|limit| *limit > 0),
     }
 }
 
@@ -53,7 +55,10 @@ fn preopens(readonly: bool, mounts: &[Mount]) -> Vec<Preopen> {
         all.retain(|preopen| !is_below(&preopen.path, path));
         all.push(Preopen {
             path: path.to_owned(),
-            readonly: mount.set.with(mount.set_recursive).contains(MountFlags::RDONLY),
+            readonly: mount
+                .set
+                .with(mount.set_recursive)
+                .contains(MountFlags::RDONLY),
         });
     }
     all

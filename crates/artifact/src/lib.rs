@@ -33,3 +33,6 @@ pub use lock::Lock;
 pub use snapshot::snapshot;
 pub use store::{Found, Store};
 pub use trailer::{is_artifact, verify};
+
+#[cfg(test)]
+mod tests;

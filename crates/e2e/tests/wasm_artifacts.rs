@@ -1,7 +1,7 @@
 //! The store of compiled Wasm: each module is compiled once, and nothing but what hull compiled
 //! itself is ever run.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread;
 
 use hull_e2e::artifacts::{self, Stored};
-use hull_e2e::{Case, Containerd, Image, Lab, Spec, ctr};
+use hull_e2e::{Case, Containerd, Image, Lab, Spec, block, ctr};
 
 const HELLO: &str = "/wasm/hello.wasm";
 
@@ -209,9 +209,12 @@ fn image_has_no_say_in_the_store() {
     assert_eq!(artifacts::single(&lab.artifacts()), stored);
 }
 
+/// What is done to an empty store, and what the error then says.
+type Damage = (fn(&Path), &'static str);
+
 #[test]
 fn store_that_others_can_use_is_refused_and_native_containers_run() {
-    let damages: [(fn(&Path), &str); 3] = [
+    let damages: [Damage; 3] = [
         (
             |store| fs::set_permissions(store, Permissions::from_mode(0o755)).unwrap(),
             "mode",
@@ -294,6 +297,43 @@ fn module_that_is_replaced_while_it_runs_runs_on() {
     // Whoever starts it now gets the new one.
     assert_eq!(c.exec("w", ["/wasm/ticks.wasm"]).stdout, "out\n");
     assert_eq!(c.kill_and_wait(), 137);
+}
+
+/// What is compiled is what was digested, whatever the file has become meanwhile.
+#[test]
+fn module_that_changes_while_it_starts_spoils_no_artifact() {
+    let lab = Lab::wasm();
+    let text = "echo ready; while :; do \
+        cat /wasm/output.wasm >/m.wasm; cat /wasm/hello.wasm >/m.wasm; done";
+    let mut c = lab.container(&Spec::new(["sh", "-c", text]));
+    c.run();
+    c.read_until("ready\n");
+    let process = c.spec.process(["/m.wasm"]);
+    let mut started = 0;
+    for number in 0..100 {
+        let exec = format!("e{number}");
+        let mut stdio = c.add_exec_with(&exec, &process, hull_e2e::Streams::OUTPUT);
+        match c.try_start(&exec) {
+            Ok(_) => {
+                started += 1;
+                let out = hull_e2e::read_output(&mut stdio).0;
+                let known = ["hello from Wasm\n", "out\n"].contains(&out.as_str());
+                assert!(known, "{out:?}");
+                c.wait_exec(&exec);
+            }
+            // Half a file, or one that changed between two looks.
+            Err(error) => assert!(!error.message().trim().contains('\n'), "{error:?}"),
+        }
+        block(c.task.delete(&c.id, &exec)).unwrap();
+    }
+    c.kill_and_wait();
+    assert!(started > 0, "nothing ever started");
+    // Whatever was stored belongs to the module under whose name it is.
+    let before = artifacts::list(&lab.artifacts());
+    hello(&lab);
+    run(&lab, "/wasm/output.wasm", "out\n");
+    let after = artifacts::list(&lab.artifacts());
+    assert!(before.iter().all(|stored| after.contains(stored)));
 }
 
 #[test]

@@ -21,17 +21,17 @@ fn jails(group: &str) -> Vec<PathBuf> {
     cgroup::directories_naming(&format!("{group}@wasm"))
 }
 
-/// The compilers that run for it.
-fn compilers(group: &str) -> Vec<u32> {
-    jails(group)
-        .iter()
-        .filter_map(|group| fs::read_to_string(group.join("cgroup.procs")).ok())
-        .flat_map(|text| {
-            text.lines()
-                .filter_map(|line| line.parse().ok())
-                .collect::<Vec<_>>()
-        })
-        .collect()
+/// Waits for the compiler that runs for it; gives its pid. One that is still on its way into the
+/// jail, or that is only asked for its engine, is none.
+fn compiler(group: &str) -> u32 {
+    eventually("the compiler runs", || {
+        jails(group)
+            .iter()
+            .filter_map(|jail| fs::read_to_string(jail.join("cgroup.procs")).ok())
+            .flat_map(|pids| pids.lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter_map(|pid| pid.parse().ok())
+            .find(|pid| procfs::command_line(*pid).ends_with("compile"))
+    })
 }
 
 #[track_caller]
@@ -111,11 +111,7 @@ fn compiler_is_locked_in_and_has_nothing() {
     let c = lab.container(&Spec::new([SLOW]));
     thread::scope(|scope| {
         let creating = scope.spawn(|| c.try_create());
-        // Before that it is on its way into the jail.
-        let pid = eventually("the compiler runs", || {
-            let pid = compilers(&c.cgroup()).first().copied()?;
-            procfs::command_line(pid).contains("compile").then_some(pid)
-        });
+        let pid = compiler(&c.cgroup());
         let field = |key| procfs::field(pid, key).unwrap();
         for key in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert_eq!(field(key), "0000000000000000", "{key}");
@@ -152,15 +148,10 @@ fn daemon_answers_while_a_module_is_compiled() {
     assert_eq!(native.shim_pid(), slow.shim_pid());
     thread::scope(|scope| {
         let creating = scope.spawn(|| slow.try_create());
-        eventually("the compiler runs", || {
-            compilers(&slow.cgroup()).first().copied()
-        });
+        compiler(&slow.cgroup());
         assert_eq!(native.run_to_end().stdout, "native\n");
         native.delete().unwrap();
-        assert!(
-            !compilers(&slow.cgroup()).is_empty(),
-            "it took as long as compiling"
-        );
+        assert!(!creating.is_finished(), "it took as long as compiling");
         creating.join().unwrap().unwrap();
     });
 }
@@ -171,9 +162,7 @@ fn daemon_killed_while_compiling_leaves_nothing() {
     let c = lab.container(&Spec::new([SLOW]));
     thread::scope(|scope| {
         let creating = scope.spawn(|| c.try_create());
-        let pid = eventually("the compiler runs", || {
-            compilers(&c.cgroup()).first().copied()
-        });
+        let pid = compiler(&c.cgroup());
         lab.kill_daemon(c.shim_pid());
         creating.join().unwrap().unwrap_err();
         // As containerd does once the connection is gone.
@@ -201,9 +190,7 @@ fn launcher_killed_while_compiling_harms_nobody() {
     let mut c = lab.container(&Spec::new([SLOW]));
     let launcher = thread::scope(|scope| {
         let creating = scope.spawn(|| c.try_create());
-        eventually("the compiler runs", || {
-            compilers(&c.cgroup()).first().copied()
-        });
+        compiler(&c.cgroup());
         let launcher = procfs::children(c.shim_pid())
             .into_iter()
             .find(|pid| procfs::command_line(*pid).contains("launcher"))
@@ -230,7 +217,7 @@ fn containerd_cleans_up_after_a_daemon_that_was_killed_while_compiling() {
     let command = case.run_command(&id, &[], &[SLOW]);
     thread::scope(|scope| {
         let running = scope.spawn(move || ctr::run(command, &[]));
-        let compiler = eventually("the compiler runs", || compilers(&group).first().copied());
+        let compiler = compiler(&group);
         let daemon = procfs::parent(compiler).unwrap();
         assert!(procfs::command_line(daemon).contains("shim"), "{daemon}");
         leaks::kill(daemon);

@@ -1,7 +1,5 @@
 //! Processes beside a Wasm init, its streams, and the rest of the task API.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
-
 use std::thread;
 use std::time::Duration;
 

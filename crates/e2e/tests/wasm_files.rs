@@ -1,7 +1,7 @@
 //! Files of Wasm guests: those of the container, with the rights of the container's user, and no
 //! others.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};

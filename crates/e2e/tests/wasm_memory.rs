@@ -132,3 +132,33 @@ fn update_changes_the_limit_of_the_cgroup() {
     let limit = cgroup::read("memory", &c.cgroup(), file);
     assert_eq!(limit, (48 * MIB).to_string());
 }
+
+/// A memory reserves gigabytes of addresses, of which it uses few.
+#[test]
+fn limit_of_addresses_is_a_clear_error() {
+    let lab = Lab::wasm();
+    let limit = serde_json::json!([{ "type": "RLIMIT_AS", "soft": 64 * MIB, "hard": 64 * MIB }]);
+    let spec = Spec::new(["/wasm/hello.wasm"]).set("/process/rlimits", limit);
+    let ran = lab.container(&spec).run_to_end();
+    assert_eq!((ran.status, ran.stdout.as_str()), (126, ""), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    assert!(ran.stderr.contains("hello.wasm"), "{ran:?}");
+    assert!(ran.stderr.contains("memory"), "{ran:?}");
+}
+
+#[test]
+fn one_process_and_a_small_stack_are_enough() {
+    let lab = Lab::wasm();
+    let stack = 128 << 10;
+    let limit = serde_json::json!([{ "type": "RLIMIT_STACK", "soft": stack, "hard": stack }]);
+    let spec = |guest| {
+        Spec::new([guest])
+            .resource("pids/limit", 1)
+            .set("/process/rlimits", limit.clone())
+    };
+    let ran = lab.container(&spec("/wasm/hello.wasm")).run_to_end();
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, "hello from Wasm\n"));
+    let ran = lab.container(&spec("/wasm/trap-stack.wasm")).run_to_end();
+    assert_eq!(ran.status, 134, "{ran:?}");
+    assert!(ran.stderr.contains("call stack exhausted"), "{ran:?}");
+}

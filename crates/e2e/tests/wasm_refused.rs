@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use hull_e2e::{Case, Container, Lab, Spec, artifacts, cgroup, procfs};
 
@@ -142,6 +143,22 @@ fn fifo_does_not_hold_up_create() {
     nix::unistd::mkfifo(&dir.join("fifo.wasm"), mode).unwrap();
     check_text(c.try_create().unwrap_err().message(), &["/wasm/fifo.wasm"]);
     runs_hello(c);
+}
+
+/// A file with a hole, so that it takes no space on the disk.
+#[test]
+fn module_beyond_all_measure_is_refused_at_once() {
+    let lab = Lab::wasm();
+    let c = lab.container(&Spec::new(["/huge.wasm"]));
+    let file = fs::File::create(c.upper().join("huge.wasm")).unwrap();
+    std::io::Write::write_all(&mut &file, b"\0asm\x01\0\0\0").unwrap();
+    file.set_len(4 << 30).unwrap();
+    let began = Instant::now();
+    let error = c.try_create().unwrap_err();
+    check_text(error.message(), &["/huge.wasm", "too large"]);
+    assert!(began.elapsed() < Duration::from_secs(3), "{began:?}");
+    nothing_is_left(&lab, &c);
+    fs::remove_file(c.upper().join("huge.wasm")).unwrap();
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! `ctr run` of Wasm files: they are programs like any other.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
-
 use hull_e2e::{Case, Containerd, Image, Lab, Ran, Spec};
 
 /// The guest that prints its arguments and environment.

@@ -1,7 +1,5 @@
 //! Many Wasm and native containers, one after the other and at once.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
-
 use std::thread;
 
 use hull_e2e::{Case, Containerd, Image, Lab, Spec, artifacts, ctr, eventually, procfs};

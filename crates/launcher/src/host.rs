@@ -38,11 +38,7 @@ pub(crate) fn run(sync: &Sync, body: OwnedFd, file: Option<OwnedFd>) -> Result<(
 }
 
 /// Gives what the job was to bring.
-fn perform(
-    sync: &Sync,
-    job: HostJob,
-    file: Option<OwnedFd>,
-) -> Result<Vec<OwnedFd>, SetupError> {
+fn perform(sync: &Sync, job: HostJob, file: Option<OwnedFd>) -> Result<Vec<OwnedFd>, SetupError> {
     let done = match job {
         HostJob::Prepare {
             mounts,

@@ -11,8 +11,8 @@ mod masks;
 mod mounts;
 mod namespaces;
 mod procfs;
-mod root;
 mod program;
+mod root;
 mod session;
 mod wasm;
 

@@ -36,8 +36,7 @@ impl Sync {
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), SetupError> {
         let bytes = encoded(step, message)?;
-        socket::send(self.0.as_fd(), &bytes, fds)
-            .at(step, || "tell the shim (sendmsg)".to_owned())
+        socket::send(self.0.as_fd(), &bytes, fds).at(step, || "tell the shim (sendmsg)".to_owned())
     }
 
     /// As [`Sync::receive`], for a message with descriptors; `None` when the daemon is gone. That takes

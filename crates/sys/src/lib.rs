@@ -19,6 +19,7 @@ pub mod inotify;
 pub mod mount;
 pub mod net;
 pub mod ns;
+pub mod opens;
 pub mod pidfd;
 pub mod process;
 pub mod pty;

@@ -29,6 +29,14 @@ pub fn exit_on_signals() -> Result<()> {
     unblock_all()
 }
 
+/// Lets the kernel reap children. PID 1 of a PID namespace inherits every orphan of it, and whoever
+/// waits for no child of its own would collect zombies
+/// ([wait(2)](https://man7.org/linux/man-pages/man2/wait.2.html), notes).
+pub fn ignore_children() {
+    // SAFETY: SIG_IGN installs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 /// Signals with a number below 32 that end a process by default, without SIGKILL and those that
 /// [`exit_on_signals`] leaves alone.
 const FATAL: [libc::c_int; 17] = [

@@ -17,6 +17,10 @@ use wasmparser::{
 const RUN: &str = "wasi:cli/run";
 
 /// Checks imports and exports of the outermost component.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most sections say nothing about imports and exports, and new kinds may come"
+)]
 pub(crate) fn check(wasm: &[u8]) -> Checked {
     // Only the compiler knows which proposals are on; bodies of functions are its business too.
     let mut validator = Validator::new_with_features(WasmFeatures::all());

@@ -49,8 +49,8 @@ fn commands_become_artifacts() {
             (alias export $e "error" (type $error))
             (import "app:own/types" (instance
                 (export "error" (type (eq $error)))
-                (export "size" (type (eq u32)))))
-            (import "size" (type (eq u32)))
+                (type $size u32) (export "size" (type (eq $size)))))
+            (type $size u32) (import "size" (type (eq $size)))
             (core module $m (func (export "run") (result i32) i32.const 0))
             (core instance $i (instantiate $m))
             (func $run (result (result)) (canon lift (core func $i "run")))

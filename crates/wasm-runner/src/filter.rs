@@ -24,6 +24,7 @@ const NEW: u32 = 424;
 const ALLOW: u32 = 0x7fff_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
 const ERRNO: u32 = 0x0005_0000;
+const TRAP: u32 = 0x0003_0000;
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 
@@ -35,15 +36,13 @@ const fn low_half_of_argument(index: u32) -> u32 {
 }
 
 /// Allowed with any arguments; those that a guest uses most come first.
-const PLAIN: [(&str, u32); 58] = [
+const PLAIN: [(&str, u32); 56] = [
     ("write", 1),
     ("read", 0),
     ("pread64", 17),
     ("pwrite64", 18),
     ("clock_gettime", 228),
     ("getrandom", 318),
-    ("openat2", 437),
-    ("openat", 257),
     ("close", 3),
     ("statx", 332),
     ("fstat", 5),
@@ -103,6 +102,8 @@ enum Condition {
     Without(u32),
     /// One of these values.
     OneOf(&'static [u32]),
+    /// The secret of [`hull_sys::opens`]; else the call is trapped, so that what it opens is looked at.
+    Marked,
 }
 
 const PROT_EXEC: u32 = 4;
@@ -130,7 +131,9 @@ const SIGACTION: [u32; 4] = [
 ];
 
 /// Allowed if one argument is as told: name, number, index of the argument, condition.
-const CONDITIONAL: [(&str, u32, u32, Condition); 5] = [
+const CONDITIONAL: [(&str, u32, u32, Condition); 7] = [
+    ("openat2", 437, 5, Condition::Marked),
+    ("openat", 257, 5, Condition::Marked),
     ("rt_sigaction", 13, 0, Condition::OneOf(&SIGACTION)),
     ("mmap", 9, 2, Condition::Without(PROT_EXEC)),
     ("mprotect", 10, 2, Condition::Without(PROT_EXEC)),
@@ -139,23 +142,24 @@ const CONDITIONAL: [(&str, u32, u32, Condition); 5] = [
 ];
 
 /// The program. Numbers of another architecture or of x32 kill the process; what is not allowed
-/// fails with EPERM, or with ENOSYS where callers know what to do without it.
-pub(crate) fn program() -> Vec<Instruction> {
+/// fails with EPERM, or with ENOSYS where callers know what to do without it. `mark` is what
+/// [`hull_sys::opens::guard`] gave.
+pub(crate) fn program(mark: u64) -> Vec<Instruction> {
     let mut program = vec![
         load(ARCHITECTURE),
         skip_if_equal(ARCH, 1),
         ret(KILL_PROCESS),
         load(NUMBER),
     ];
-    program.extend(search(&ranges()));
+    program.extend(search(&ranges(mark)));
     program
 }
 
 /// All numbers in ascending order, neighbours with the same decision as one range.
-fn ranges() -> Vec<Range> {
+fn ranges(mark: u64) -> Vec<Range> {
     let plain = PLAIN.map(|(_, number)| (number, vec![ret(ALLOW)]));
-    let conditional =
-        CONDITIONAL.map(|(_, number, argument, condition)| (number, check(argument, condition)));
+    let conditional = CONDITIONAL
+        .map(|(_, number, argument, condition)| (number, check(argument, condition, mark)));
     let mut single: Vec<(u32, Vec<Instruction>)> = plain.into_iter().chain(conditional).collect();
     single.sort_by_key(|&(number, _)| number);
 
@@ -187,7 +191,7 @@ fn ranges() -> Vec<Range> {
 }
 
 /// Ends with a decision about one argument.
-fn check(argument: u32, condition: Condition) -> Vec<Instruction> {
+fn check(argument: u32, condition: Condition, mark: u64) -> Vec<Instruction> {
     let mut check = vec![load(low_half_of_argument(argument))];
     match condition {
         Condition::Without(bits) => check.extend([skip_if_bit(bits, 1), ret(ALLOW)]),
@@ -195,6 +199,17 @@ fn check(argument: u32, condition: Condition) -> Vec<Instruction> {
             for &value in values {
                 check.extend([skip_unless_equal(value, 1), ret(ALLOW)]);
             }
+        }
+        Condition::Marked => {
+            let [low, high] = [mark, mark >> 32].map(|half| (half & 0xffff_ffff) as u32);
+            check.extend([
+                skip_unless_equal(low, 3),
+                load(low_half_of_argument(argument) + 4),
+                skip_unless_equal(high, 1),
+                ret(ALLOW),
+                ret(TRAP),
+            ]);
+            return check;
         }
     }
     check.push(ret(ERRNO | EPERM));

@@ -4,7 +4,7 @@
 use crate::failure::Failure;
 use crate::filter;
 use hull_sys::cred::{self, ThreadCapabilities};
-use hull_sys::{Errno, process, seccomp};
+use hull_sys::{Errno, opens, process, seccomp};
 
 /// Gives up every privilege and hides from ptrace: other processes of the container have our user.
 ///
@@ -23,9 +23,11 @@ pub(crate) fn privileges() -> Result<(), Failure> {
     cred::no_new_privileges().map_err(failed("set no_new_privs"))
 }
 
-/// Leaves only the system calls that a running guest needs.
+/// Leaves only the system calls that a running guest needs, and keeps it from reaching this process
+/// by the paths in /proc that its root may offer.
 pub(crate) fn system_calls() -> Result<(), Failure> {
-    seccomp::load(&filter::program(), 0).map_err(failed("load the seccomp filter"))
+    let mark = opens::guard().map_err(failed("watch what is opened"))?;
+    seccomp::load(&filter::program(mark), 0).map_err(failed("load the seccomp filter"))
 }
 
 fn failed(what: &'static str) -> impl Fn(Errno) -> Failure {

@@ -32,6 +32,7 @@ fn main() -> ! {
         failure::say(&format!("hull-wasm: internal error: {cause}"));
         hull_sys::process::exit_now(failure::INTERNAL);
     }));
+    hull_sys::signal::ignore_children();
     // First of all: as PID 1 nothing else could stop us.
     let code = match hull_sys::signal::exit_on_signals() {
         Ok(()) => run(),

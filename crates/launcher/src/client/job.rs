@@ -75,10 +75,7 @@ impl Job {
     ///
     /// # Errors
     /// The job's own failure, or that it died or took too long. It has ended then.
-    pub async fn next(
-        &self,
-        deadline: Duration,
-    ) -> Result<(FromInit, Vec<OwnedFd>), JobError> {
+    pub async fn next(&self, deadline: Duration) -> Result<(FromInit, Vec<OwnedFd>), JobError> {
         let Launched { process, sync } = &self.launched;
         let error = match tokio::time::timeout(deadline, sync.receive()).await {
             Ok(Ok((word @ (FromInit::Done | FromInit::Claimed), fds))) => return Ok((word, fds)),

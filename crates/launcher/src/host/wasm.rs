@@ -70,8 +70,7 @@ pub(super) fn perform(
 
 /// A binary of ours, as a file that no container can write to (CVE-2019-5736).
 fn sealed(binary: &str, empty: &Path) -> Result<OwnedFd, SetupError> {
-    seal::sealed(Path::new(binary), empty)
-        .at(STEP, || format!("make a sealed image of {binary:?}"))
+    seal::sealed(Path::new(binary), empty).at(STEP, || format!("make a sealed image of {binary:?}"))
 }
 
 fn prepare(store: &Path) -> Result<Store, SetupError> {

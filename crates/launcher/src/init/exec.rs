@@ -75,14 +75,19 @@ fn find(
     compiler: Option<OwnedFd>,
 ) -> Result<Program, SetupError> {
     if process.payload == Payload::Compile {
-        let missing = || because(Step::Program, Blame::Hull, "compile".to_owned(), "no compiler");
+        let missing = || {
+            because(
+                Step::Program,
+                Blame::Hull,
+                "compile".to_owned(),
+                "no compiler",
+            )
+        };
         return compiler.map(Program::Compiler).ok_or_else(missing);
     }
     match program::find(process)? {
         Found::Native(path) => Ok(Program::Native { path, home }),
-        Found::Wasm(path, module) => {
-            wasm::obtain(sync, path, &module, home).map(Program::Wasm)
-        }
+        Found::Wasm(path, module) => wasm::obtain(sync, path, &module, home).map(Program::Wasm),
     }
 }
 
@@ -164,9 +169,7 @@ pub(super) fn by_descriptor(
     }
 }
 
-fn c_strings<'a>(
-    texts: impl IntoIterator<Item = &'a String>,
-) -> Result<Vec<CString>, SetupError> {
+fn c_strings<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<Vec<CString>, SetupError> {
     let c_string = |text: &String| {
         CString::new(text.as_str())
             .map_err(|_| Errno::EINVAL)

@@ -58,9 +58,7 @@ pub(super) fn find(process: &Process) -> Result<Found, SetupError> {
              put the .wasm file into the image",
         ),
         Payload::Wasm => refuse(Blame::Caller, "it is not a Wasm file, which was asked for"),
-        _ if header.starts_with(b"\x7fELF") || header.starts_with(b"#!") => {
-            Ok(Found::Native(path))
-        }
+        _ if header.starts_with(b"\x7fELF") || header.starts_with(b"#!") => Ok(Found::Native(path)),
         _ if path.ends_with(".wasm") => refuse(
             Blame::Image,
             "it is no Wasm file in spite of its name: it does not begin with \\0asm",

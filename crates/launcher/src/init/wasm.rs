@@ -4,9 +4,9 @@ use crate::failure::{At, Blamed, because};
 use crate::fault;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, Process, RUNNER_FDS, SetupError, Step, ToInit};
+use hull_artifact::Key;
 use hull_sys::cred::{self, ThreadCapabilities};
 use hull_sys::fd;
-use hull_artifact::Key;
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 

@@ -4,6 +4,8 @@ use super::bpf::{JMP_JA, JMP_JEQ_K, JMP_JGE_K, JMP_JSET_K, LD_W_ABS, RET_K};
 use super::*;
 use syscalls::x86_64::Sysno;
 
+const MARK: u64 = 0xfedc_ba98_7654_3210;
+
 /// What the kernel would do with the program.
 fn decide(architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
     let mut data = Vec::new();
@@ -12,7 +14,7 @@ fn decide(architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
     data.extend(0u64.to_le_bytes());
     arguments.iter().for_each(|a| data.extend(a.to_le_bytes()));
 
-    let program = program();
+    let program = program(MARK);
     let (mut at, mut accumulator) = (0, 0);
     loop {
         let (code, on_true, on_false, operand) = program[at];
@@ -55,10 +57,32 @@ fn exactly_the_lists_are_allowed() {
         let decision = decide(ARCH, number, [u64::MAX; 6]);
         if plain {
             assert_eq!(decision, ALLOW, "{number}");
+        } else if OPENS.contains(&number) {
+            assert_eq!(decision, TRAP, "{number}");
         } else if number < NEW || conditional {
             assert_eq!(decision, ERRNO | EPERM, "{number}");
         } else {
             assert_eq!(decision, ERRNO | ENOSYS, "{number}");
+        }
+    }
+}
+
+const OPENS: [u32; 2] = [257, 437];
+
+#[test]
+fn files_are_only_opened_by_those_who_know_the_mark() {
+    for number in OPENS {
+        let open = |mark| decide(ARCH, number, [0, 0, 0, 0, 0, mark]);
+        assert_eq!(open(MARK), ALLOW);
+        for other in [
+            0,
+            MARK ^ 1,
+            MARK ^ 1 << 63,
+            MARK << 32,
+            MARK >> 32,
+            u64::MAX,
+        ] {
+            assert_eq!(open(other), TRAP, "{other:#x}");
         }
     }
 }
@@ -128,7 +152,7 @@ fn signals_that_end_us_keep_their_handlers() {
 
 #[test]
 fn a_decision_is_near() {
-    assert!(program().len() < 200, "{}", program().len());
+    assert!(program(MARK).len() < 200, "{}", program(MARK).len());
 }
 
 #[test]

@@ -1,11 +1,21 @@
 //! What a running guest's process has left.
 
 use crate::guest::{Guest, RUNNER, Running, command, status, stdout, wait_until_confined, write};
+use std::path::Path;
+use std::process::Command;
+
 /// A guest that runs, which means that it is confined.
 fn start(guest: Guest) -> Running {
     let running = guest.spawn();
     wait_until_confined(running.id());
     running
+}
+
+/// Copies the runner, in another process: a child that a different test forks meanwhile would hold
+/// our descriptor open for writing, and a file with such a descriptor cannot be executed.
+fn copy_runner(to: &Path) {
+    let status = Command::new("cp").arg(RUNNER).arg(to).status();
+    assert!(status.unwrap().success());
 }
 
 const READ: &str =
@@ -42,7 +52,7 @@ fn another_process_of_the_same_user_cannot_look_into_it() {
     std::fs::set_permissions(guest.directory.path(), permissions).unwrap();
     // The build directory may not be reachable for that user.
     guest.runner = guest.directory.path().join("hull-wasm");
-    std::fs::copy(RUNNER, &guest.runner).unwrap();
+    copy_runner(&guest.runner);
     let user = [
         "setpriv",
         "--reuid=65534",
@@ -54,7 +64,7 @@ fn another_process_of_the_same_user_cannot_look_into_it() {
     let pid = running.id();
     let read = |path: &str| {
         let path = format!("/proc/{pid}/{path}");
-        let output = std::process::Command::new(user[0])
+        let output = Command::new(user[0])
             .args(&user[1..])
             .args(["ls", "-l", &path])
             .output();
@@ -66,20 +76,16 @@ fn another_process_of_the_same_user_cannot_look_into_it() {
 
 #[test]
 fn nothing_of_the_file_system_is_needed() {
-    // The runner and an empty root: no /proc, no /dev.
-    let guest = command(
-        &format!(
-            "(i32.store (i32.const 64) (i32.const 0x0a216968)) (drop {}) (call $main_or_exit)",
-            write(1, 64, 4)
-        )
-        .replace("(call $main_or_exit)", "(call $proc_exit (i32.const 5))"),
-    );
+    let mut guest = command(&format!(
+        "(i32.store (i32.const 64) (i32.const 0x0a216968)) (drop {})
+         (call $proc_exit (i32.const 5))",
+        write(1, 64, 4)
+    ))
+    .preopen(Path::new("/"), true);
+    // An empty root but for the runner: no /proc, no /dev.
     let root = tempfile::tempdir().unwrap();
-    let mut guest = guest.preopen(std::path::Path::new("/"), true);
-    let bare = root.path().to_str().unwrap();
-    // The shell that hands over is outside; only the runner is in there.
-    std::fs::copy(RUNNER, root.path().join("hull-wasm")).unwrap();
-    guest.runner = "chroot".into();
+    let bare = root.path().display();
+    copy_runner(&root.path().join("hull-wasm"));
     let directory = guest.directory.path().display();
     let line = format!(
         "exec env -i HULL_WASM_FDS=3:4 /usr/sbin/chroot {bare} /hull-wasm \

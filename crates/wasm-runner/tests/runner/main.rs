@@ -10,6 +10,7 @@ mod exits;
 mod files;
 mod guest;
 mod memory;
+mod procfs;
 mod signals;
 mod streams;
 mod traps;

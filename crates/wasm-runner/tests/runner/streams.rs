@@ -1,8 +1,6 @@
 //! Standard streams, written to and read from without anything in between.
 
-use crate::guest::{
-    Guest, command, module, stderr, stdout, wait_until, wait_until_confined, write,
-};
+use crate::guest::{Guest, command, module, stderr, stdout, wait_until_confined, write};
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -195,20 +193,15 @@ fn only_a_terminal_is_one() {
     assert_ne!(null.code(), Some(2), "/dev/null is no terminal");
 
     // script(1) runs its command on a terminal of its own.
-    let log = guest.directory.path().join("typescript");
-    let line = "sh \"$@\"";
-    guest.prefix = ["env", "SHELL=/bin/sh", "sh", "-c"]
+    let directory = guest.directory.path().display();
+    let inner = format!(
+        "exec script -qec \"env -i HULL_WASM_FDS=3:4 {} 3<{directory}/config 4<{directory}/artifact\" \
+         {directory}/typescript",
+        guest.runner.display(),
+    );
+    guest.prefix = ["env", "SHELL=/bin/sh", "sh", "-c", &inner]
         .map(str::to_owned)
         .to_vec();
-    let inner = format!(
-        "exec script -qec 'HULL=1 env -i HULL_WASM_FDS=3:4 {} 3<{}/config 4<{}/artifact' {}",
-        guest.runner.display(),
-        guest.directory.path().display(),
-        guest.directory.path().display(),
-        log.display(),
-    );
-    guest.prefix.push(inner);
-    let output = guest.command().output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{line} {output:?}");
-    wait_until("the log is there", || log.exists());
+    let output = guest.run();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
