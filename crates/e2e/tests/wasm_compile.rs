@@ -16,6 +16,9 @@ use hull_e2e::{
 /// A module that keeps the compiler busy for seconds.
 const SLOW: &str = "/wasm/slow.wasm";
 
+/// The annotation by which containers of a pod find one daemon.
+const POD: &str = "io.kubernetes.cri.sandbox-id";
+
 /// The cgroups of the jail that compiles for the container with this cgroup.
 fn jails(group: &str) -> Vec<PathBuf> {
     cgroup::directories_naming(&format!("{group}@wasm"))
@@ -140,9 +143,7 @@ fn compiler_is_locked_in_and_has_nothing() {
 #[test]
 fn daemon_answers_while_a_module_is_compiled() {
     let lab = Lab::wasm();
-    let pod = |args: &[&str]| {
-        Spec::new(args.iter().copied()).annotation("io.kubernetes.cri.sandbox-id", "pod")
-    };
+    let pod = |args: &[&str]| Spec::new(args.iter().copied()).annotation(POD, "pod");
     let slow = lab.container(&pod(&[SLOW]));
     let mut native = lab.container(&pod(&["echo", "native"]));
     assert_eq!(native.shim_pid(), slow.shim_pid());
@@ -187,17 +188,20 @@ fn daemon_killed_while_compiling_leaves_nothing() {
 #[test]
 fn launcher_killed_while_compiling_harms_nobody() {
     let lab = Lab::wasm();
-    let mut c = lab.container(&Spec::new([SLOW]));
-    let launcher = thread::scope(|scope| {
+    let pod = |args: &[&str]| Spec::new(args.iter().copied()).annotation(POD, "pod");
+    let keeper = lab.container(&pod(&["sleep", "600"]));
+    keeper.run();
+    // Later on, processes on their way into a container have its command line.
+    let launcher = procfs::children(keeper.shim_pid())
+        .into_iter()
+        .find(|pid| procfs::command_line(*pid).contains("launcher"))
+        .unwrap();
+    let mut c = lab.container(&pod(&[SLOW]));
+    thread::scope(|scope| {
         let creating = scope.spawn(|| c.try_create());
         compiler(&c.cgroup());
-        let launcher = procfs::children(c.shim_pid())
-            .into_iter()
-            .find(|pid| procfs::command_line(*pid).contains("launcher"))
-            .unwrap();
         leaks::kill(launcher);
         creating.join().unwrap().unwrap();
-        launcher
     });
     assert!(procfs::has_ended(launcher));
     assert_eq!(jails(&c.cgroup()), Vec::<PathBuf>::new());

@@ -1,7 +1,6 @@
 //! Our table of WASI preview 1 against wasmtime-wasi's own functions, and our list of WASI 0.2
 //! interfaces against those of its linker.
 #![forbid(unsafe_code)]
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 #[path = "../src/offered.rs"]
 mod offered;

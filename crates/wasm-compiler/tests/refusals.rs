@@ -64,12 +64,13 @@ fn files_that_are_not_valid() {
         (
             truncated.to_vec(),
             "it cannot be compiled: failed to parse WebAssembly module: \
-             section too short; expected 3 bytes but found 2 bytes (at offset 0x1f)",
+             unexpected end-of-file (at offset 0x22)",
         ),
         (
             wat(r#"(module (func (export "_start") i32.add drop))"#),
-            "it cannot be compiled: failed to parse WebAssembly module: \
-             type mismatch: expected i32 but nothing on stack (at offset 0x20)",
+            "it cannot be compiled: failed to compile: wasm[0]::function[0]: \
+             WebAssembly translation error: Invalid input WebAssembly code at offset 35: \
+             type mismatch: expected i32 but nothing on stack",
         ),
     ] {
         assert_eq!(refusal(&bytes), line);
