@@ -275,11 +275,14 @@ async fn until_ready(
 ) -> Result<Option<OwnedFd>, Error> {
     let mut master = None;
     let process = &plan.process;
-    let mut asking = Asking::new(Guest {
-        plan,
-        place,
-        process,
-    });
+    let mut asking = Asking::new(
+        shared,
+        Guest {
+            plan,
+            place,
+            process,
+        },
+    );
     // Some hooks run in init itself, between two messages.
     let limit = limit(&plan.hooks.create_container);
     loop {
@@ -293,7 +296,7 @@ async fn until_ready(
             Ok((FromInit::Ready, _)) => return Ok(master),
             Ok((FromInit::Console, mut fds)) => master = fds.pop(),
             Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
-                Box::pin(asking.answer(shared, word, fds, sync)).await?;
+                Box::pin(asking.answer(word, fds, sync)).await?;
             }
             Ok((FromInit::Hooks, _)) => {
                 let state = plan.state.render("creating", Some(pid));
@@ -348,7 +351,7 @@ fn limit(hooks: &[Hook]) -> Duration {
 async fn until_exec(
     sync: &SyncSocket,
     limit: Duration,
-    mut asking: Option<(&Shared, Asking<'_>)>,
+    mut asking: Option<Asking<'_>>,
 ) -> Result<Option<OwnedFd>, Error> {
     let mut master = None;
     let mut execing = false;
@@ -361,8 +364,8 @@ async fn until_exec(
             Ok((FromInit::Console, mut fds)) => master = fds.pop(),
             Ok((FromInit::Failed(error), _)) => return Err(error.into()),
             Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
-                if let Some((shared, asking)) = &mut asking {
-                    Box::pin(asking.answer(shared, word, fds, sync)).await?;
+                if let Some(asking) = &mut asking {
+                    Box::pin(asking.answer(word, fds, sync)).await?;
                 }
             }
             Ok((
@@ -404,12 +407,13 @@ pub(crate) async fn exec(
         .spawn(SpawnArgs { spawn, body, fds })
         .await?;
     let started = async {
-        let asking = Asking::new(Guest {
+        let guest = Guest {
             plan: &args.container,
             place: &args.place,
             process: &args.plan.process,
-        });
-        let master = until_exec(&sync, SETUP_DEADLINE, Some((shared, asking))).await?;
+        };
+        let asking = Asking::new(shared, guest);
+        let master = until_exec(&sync, SETUP_DEADLINE, Some(asking)).await?;
         Ok(Arc::new(Stdio::start(streams, master)?))
     };
     match started.await {

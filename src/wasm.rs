@@ -57,8 +57,8 @@ pub(crate) struct Guest<'a> {
 }
 
 /// What a process on its way has asked for so far.
-#[derive(Debug)]
 pub(crate) struct Asking<'a> {
+    shared: &'a Shared,
     guest: Guest<'a>,
     module: Option<Module>,
 }
@@ -74,11 +74,21 @@ struct Module {
     file: OwnedFd,
 }
 
+/// One module for one container, and the means.
+#[derive(Clone, Copy)]
+struct Order<'a> {
+    shared: &'a Shared,
+    tools: &'a Tools,
+    place: &'a Place,
+    module: &'a Module,
+}
+
 // === impl Asking ===
 
 impl<'a> Asking<'a> {
-    pub(crate) fn new(guest: Guest<'a>) -> Self {
+    pub(crate) fn new(shared: &'a Shared, guest: Guest<'a>) -> Self {
         Self {
+            shared,
             guest,
             module: None,
         }
@@ -91,53 +101,79 @@ impl<'a> Asking<'a> {
     /// What is wrong with the module, its compilation, or the host.
     pub(crate) async fn answer(
         &mut self,
-        shared: &Shared,
         word: FromInit,
         mut fds: Vec<OwnedFd>,
         sync: &SyncSocket,
     ) -> Result<(), Error> {
-        let tools = shared.wasm.tools(shared, self.guest.place).await?;
-        let flaw = match word {
-            FromInit::Wasm {
+        let mut flaw = None;
+        if let FromInit::Wasm {
+            program,
+            digest,
+            home,
+        } = word
+        {
+            let lost = || Error::Wasm("the module's descriptor was lost".to_owned());
+            self.module = Some(Module {
                 program,
-                digest,
+                digest: ModuleDigest::from_bytes(digest),
                 home,
-            } => {
-                let lost = || Error::Wasm("the module's descriptor was lost".to_owned());
-                self.module = Some(Module {
-                    program,
-                    digest: ModuleDigest::from_bytes(digest),
-                    home,
-                    file: fds.pop().ok_or_else(lost)?,
-                });
-                None
-            }
-            FromInit::BadArtifact { flaw } => Some(flaw),
-            _ => return Ok(()),
-        };
+                file: fds.pop().ok_or_else(lost)?,
+            });
+        } else if let FromInit::BadArtifact { flaw: found } = word {
+            flaw = Some(found);
+        } else {
+            return Ok(());
+        }
         let unasked = || Error::Wasm("a process answers out of order".to_owned());
         let module = self.module.as_ref().ok_or_else(unasked)?;
-        let key = Key::new(&module.digest, &tools.engine);
-        let artifact = self.artifact(shared, tools, module, &key, flaw).await?;
-        self.hand_over(tools, module, sync, &key, &artifact).await
+        let (shared, place) = (self.shared, self.guest.place);
+        let tools = shared.wasm.tools(shared, place).await?;
+        let order = Order {
+            shared,
+            tools,
+            place,
+            module,
+        };
+        let artifact = order.artifact(flaw).await?;
+        self.hand_over(order, &artifact, sync).await
     }
 
-    /// What is in the store, unless there is a flaw in it, or what is there after compiling.
-    async fn artifact(
+    async fn hand_over(
         &self,
-        shared: &Shared,
-        tools: &Tools,
-        module: &Module,
-        key: &Key,
-        flaw: Option<String>,
-    ) -> Result<File, Error> {
-        let open = || {
-            tools
-                .store
-                .open(key)
-                .map_err(|e| Error::Wasm(e.to_string()))
+        order: Order<'_>,
+        artifact: &File,
+        sync: &SyncSocket,
+    ) -> Result<(), Error> {
+        let Guest { plan, process, .. } = self.guest;
+        let Order { tools, module, .. } = order;
+        let config = guest::config(plan, process, &module.program, module.home.as_deref());
+        let config = hull_abi::encode(&config).map_err(|e| Error::Invalid(e.to_string()))?;
+        let config = hull_sys::fd::sealed_memory(c"hull-wasm", &config)
+            .map_err(|e| Error::host("make the runner's config", e))?;
+        let fds = [tools.runner.as_fd(), config.as_fd(), artifact.as_fd()];
+        let word = ToInit::Runner {
+            key: *order.key().as_bytes(),
         };
-        let place = self.guest.place;
+        let sent = sync.send_fds(&word, &fds).await;
+        sent.map_err(|_| crate::launch::killed(Step::Artifact))
+    }
+}
+
+// === impl Order ===
+
+impl Order<'_> {
+    fn key(&self) -> Key {
+        Key::new(&self.module.digest, &self.tools.engine)
+    }
+
+    /// What is in the store, or what is there after compiling. `flaw` is what the process has found
+    /// wrong with what was in the store.
+    async fn artifact(self, flaw: Option<String>) -> Result<File, Error> {
+        let key = self.key();
+        let open = || {
+            let found = self.tools.store.open(&key);
+            found.map_err(|e| Error::Wasm(e.to_string()))
+        };
         let flaw = match (flaw, open()?) {
             (Some(flaw), _) => Some(flaw),
             (None, Found::Good(artifact)) => return Ok(artifact),
@@ -145,38 +181,16 @@ impl<'a> Asking<'a> {
             (None, Found::Bad(flaw)) => Some(flaw.to_string()),
         };
         if let Some(flaw) = flaw {
-            let id = &place.id;
+            let id = &self.place.id;
             log::warn!("container {id}: artifact {key} is made anew: {flaw}");
         }
-        compile::run(shared, tools, place, module).await?;
+        compile::run(self).await?;
+        let missing = |why: &str| Error::Wasm(format!("artifact {key} was stored: {why}"));
         match open()? {
             Found::Good(artifact) => Ok(artifact),
-            Found::Bad(flaw) => Err(Error::Wasm(format!("artifact {key} was stored: {flaw}"))),
-            Found::Absent => Err(Error::Wasm(format!(
-                "artifact {key} was stored and is gone"
-            ))),
+            Found::Bad(flaw) => Err(missing(&flaw.to_string())),
+            Found::Absent => Err(missing("it is gone")),
         }
-    }
-
-    async fn hand_over(
-        &self,
-        tools: &Tools,
-        module: &Module,
-        sync: &SyncSocket,
-        key: &Key,
-        artifact: &File,
-    ) -> Result<(), Error> {
-        let Guest { plan, process, .. } = self.guest;
-        let config = guest::config(plan, process, &module.program, module.home.as_deref());
-        let config = hull_abi::encode(&config).map_err(|e| Error::Invalid(e.to_string()))?;
-        let config = hull_sys::fd::sealed_memory(c"hull-wasm", &config)
-            .map_err(|e| Error::host("make the runner's config", e))?;
-        let fds = [tools.runner.as_fd(), config.as_fd(), artifact.as_fd()];
-        let word = ToInit::Runner {
-            key: *key.as_bytes(),
-        };
-        let sent = sync.send_fds(&word, &fds).await;
-        sent.map_err(|_| crate::launch::killed(Step::Artifact))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Compiling: one at a time per module on this host, in a jail, and into the store.
 
-use super::{Module, Tools, jail, utf8};
+use super::{Order, jail, utf8};
 use crate::daemon::Shared;
 use crate::error::Error;
 use crate::launch::Place;
@@ -22,12 +22,13 @@ const MAX_ID: usize = 1024;
 /// # Errors
 /// What is wrong with the module, in the compiler's words; a limit of the jail that was reached; or
 /// what the host lacks.
-pub(super) async fn run(
-    shared: &Shared,
-    tools: &Tools,
-    place: &Place,
-    module: &Module,
-) -> Result<(), Error> {
+pub(super) async fn run(order: Order<'_>) -> Result<(), Error> {
+    let Order {
+        shared,
+        tools,
+        module,
+        ..
+    } = order;
     let limits = jail::Limits::from_env()?;
     let job = HostJob::Wasm(WasmJob::Compile {
         store: utf8(&shared.wasm.store)?,
@@ -46,7 +47,7 @@ pub(super) async fn run(
     let copy = fds
         .pop()
         .ok_or_else(|| Error::Wasm("the launcher lost a descriptor".to_owned()))?;
-    let outcome = compile(shared, tools, place, module, limits, copy).await;
+    let outcome = compile(order, limits, copy).await;
     let artifact = match outcome {
         Ok(artifact) => artifact,
         Err(error) => {
@@ -62,14 +63,13 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn compile(
-    shared: &Shared,
-    tools: &Tools,
-    place: &Place,
-    module: &Module,
-    limits: jail::Limits,
-    copy: OwnedFd,
-) -> Result<OwnedFd, Error> {
+async fn compile(order: Order<'_>, limits: jail::Limits, copy: OwnedFd) -> Result<OwnedFd, Error> {
+    let Order {
+        shared,
+        tools,
+        place,
+        module,
+    } = order;
     let _turn = shared.wasm.turn.lock().await;
     let began = Instant::now();
     let artifact = output()?;
@@ -81,15 +81,16 @@ async fn compile(
         stdout: clone(&artifact)?,
         limits,
     };
-    let (blame, cause) = match jail::run(shared, jail).await? {
-        Verdict::Ok => {
+    let (blame, cause) = match jail::run(shared, jail).await {
+        Err(error) => (Blame::Host, error.line()),
+        Ok(Verdict::Ok) => {
             let (id, program, milliseconds) =
                 (&place.id, &module.program, began.elapsed().as_millis());
             log::info!("container {id}: compiled {program:?} in {milliseconds} ms");
             return Ok(artifact);
         }
-        Verdict::Refused(line) => (Blame::Image, line),
-        Verdict::Broken(line) => (Blame::Host, line),
+        Ok(Verdict::Refused(line)) => (Blame::Image, line),
+        Ok(Verdict::Broken(line)) => (Blame::Host, line),
     };
     Err(Error::Setup(SetupError {
         step: Step::Artifact,

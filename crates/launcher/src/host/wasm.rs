@@ -5,7 +5,7 @@ use crate::fault;
 use crate::init::MAX_MODULE;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, SetupError, Step, ToInit, WasmJob};
-use hull_artifact::{EngineId, Found, Key, ModuleDigest, Store};
+use hull_artifact::{EngineId, Found, Key, Lock, ModuleDigest, Store};
 use hull_sys::mount::{self, MountAttr};
 use hull_sys::{fd, seal};
 use std::fs::File;
@@ -57,12 +57,16 @@ pub(super) fn perform(
             digest,
             program,
         } => {
-            let store = prepare(Path::new(&store))?;
             let missing = || because(STEP, Blame::Hull, "compile".to_owned(), "no module came");
-            let module = File::from(file.ok_or_else(missing)?);
             let digest = ModuleDigest::from_bytes(digest);
-            let key = Key::new(&digest, &engine_id(&engine)?);
-            compile(sync, &store, &key, &module, &digest, &program)?;
+            let order = Order {
+                store: prepare(Path::new(&store))?,
+                key: Key::new(&digest, &engine_id(&engine)?),
+                module: File::from(file.ok_or_else(missing)?),
+                digest,
+                program,
+            };
+            order.compile(sync)?;
             Ok(Vec::new())
         }
     }
@@ -91,53 +95,70 @@ fn read_only(store: &Path) -> Result<OwnedFd, SetupError> {
     Ok(view)
 }
 
-fn compile(
-    sync: &Sync,
-    store: &Store,
-    key: &Key,
-    module: &File,
-    digest: &ModuleDigest,
-    program: &str,
-) -> Result<(), SetupError> {
-    fault::point(STEP)?;
-    let lock = loop {
-        if let Some(lock) = store.try_lock(key).map_err(|e| failed(Blame::Host, &e))? {
-            break lock;
-        }
-        if sync.is_abandoned() {
+/// A module to be compiled.
+struct Order {
+    store: Store,
+    key: Key,
+    module: File,
+    digest: ModuleDigest,
+    program: String,
+}
+
+impl Order {
+    fn compile(&self, sync: &Sync) -> Result<(), SetupError> {
+        fault::point(STEP)?;
+        let Some(_lock) = self.lock(sync)? else {
+            return Ok(());
+        };
+        if let Ok(Found::Good(artifact)) = self.store.open(&self.key)
+            && hull_artifact::verify(&artifact, &self.key).is_ok()
+        {
             return Ok(());
         }
-        // flock(2) has no time limit, and a signal to end it is no simpler.
-        std::thread::sleep(LOOK_AGAIN);
-    };
-    if let Ok(Found::Good(artifact)) = store.open(key)
-        && hull_artifact::verify(&artifact, key).is_ok()
-    {
-        return Ok(());
-    }
-    let copy = hull_artifact::snapshot(module, MAX_MODULE, digest).map_err(|e| {
-        let blame = match e {
-            hull_artifact::Error::TooLarge { .. } | hull_artifact::Error::Changed => Blame::Image,
-            _ => Blame::Host,
+        let copy = self.snapshot()?;
+        sync.send_fds(STEP, &FromInit::Claimed, &[copy.as_fd()])?;
+        drop(copy);
+        let Some((ToInit::Keep, mut fds)) = sync.receive_fds(STEP)? else {
+            // It could not be compiled, or the daemon is gone.
+            return Ok(());
         };
-        because(STEP, blame, format!("read {program:?}"), &e.to_string())
-    })?;
-    sync.send_fds(STEP, &FromInit::Claimed, &[copy.as_fd()])?;
-    drop(copy);
-    let answer = sync.receive_fds(STEP)?;
-    let Some((ToInit::Keep, mut fds)) = answer else {
-        // It could not be compiled, or the daemon is gone.
-        return Ok(());
-    };
-    let lost = || because(STEP, Blame::Hull, "keep".to_owned(), "no artifact came");
-    let artifact = File::from(fds.pop().ok_or_else(lost)?);
-    // Whatever the compiler has become, nothing of it writes to this any more.
-    fd::seal(&artifact).at(STEP, || "seal an artifact".to_owned())?;
-    store
-        .insert(key, &artifact)
-        .map_err(|e| failed(Blame::Host, &e))?;
-    drop(lock);
-    Ok(())
+        let lost = || because(STEP, Blame::Hull, "keep".to_owned(), "no artifact came");
+        let artifact = File::from(fds.pop().ok_or_else(lost)?);
+        // Whatever the compiler has become, nothing of it writes to this any more.
+        fd::seal(&artifact).at(STEP, || "seal an artifact".to_owned())?;
+        let stored = self.store.insert(&self.key, &artifact);
+        stored.map_err(|e| failed(Blame::Host, &e))
+    }
+
+    /// `None` when the daemon is gone.
+    fn lock(&self, sync: &Sync) -> Result<Option<Lock>, SetupError> {
+        while !sync.is_abandoned() {
+            let lock = self.store.try_lock(&self.key);
+            if let Some(lock) = lock.map_err(|e| failed(Blame::Host, &e))? {
+                return Ok(Some(lock));
+            }
+            // flock(2) has no time limit, and a signal to end it is no simpler.
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Ok(None)
+    }
+
+    fn snapshot(&self) -> Result<OwnedFd, SetupError> {
+        use hull_artifact::Error;
+        hull_artifact::snapshot(&self.module, MAX_MODULE, &self.digest).map_err(|e| {
+            let blame = if matches!(e, Error::TooLarge { .. } | Error::Changed) {
+                Blame::Image
+            } else {
+                Blame::Host
+            };
+            because(
+                STEP,
+                blame,
+                format!("read {:?}", self.program),
+                &e.to_string(),
+            )
+        })
+    }
 }
 
 fn engine_id(text: &str) -> Result<EngineId, SetupError> {

@@ -63,7 +63,7 @@ pub(super) fn find(process: &Process) -> Result<Found, SetupError> {
             Blame::Image,
             "it is no Wasm file in spite of its name: it does not begin with \\0asm",
         ),
-        _ => refuse(
+        Payload::ByContent | Payload::Compile => refuse(
             Blame::Image,
             "exec format error: it is neither ELF, script (#!) nor Wasm",
         ),

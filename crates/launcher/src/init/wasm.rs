@@ -6,7 +6,7 @@ use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, Process, RUNNER_FDS, SetupError, Step, ToInit};
 use hull_artifact::Key;
 use hull_sys::cred::{self, ThreadCapabilities};
-use hull_sys::fd;
+use hull_sys::{Errno, fd};
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -35,10 +35,20 @@ pub(super) fn obtain(
 ) -> Result<Runner, SetupError> {
     let step = Step::Artifact;
     fault::point(step)?;
-    let digest = hull_artifact::digest(module, MAX_MODULE)
-        .map_err(|e| fd::errno(&e))
-        .at(step, || format!("read {program:?}"))
-        .blame(Blame::Image)?;
+    let digest = match hull_artifact::digest(module, MAX_MODULE).map_err(|e| fd::errno(&e)) {
+        Err(Errno::EFBIG) => {
+            let cause = format!("it is larger than {} MiB", MAX_MODULE >> 20);
+            return Err(because(
+                step,
+                Blame::Image,
+                format!("read {program:?}"),
+                &cause,
+            ));
+        }
+        other => other
+            .at(step, || format!("read {program:?}"))
+            .blame(Blame::Image)?,
+    };
     let action = format!("load the compiled form of {program:?}");
     let request = FromInit::Wasm {
         program,
