@@ -278,3 +278,20 @@ fn nothing_leads_out_of_the_root() {
     }
     assert_eq!(fs::read_to_string(marker).unwrap(), "of the host");
 }
+
+/// The way from a guest to its own process: whoever can write there runs native code.
+#[test]
+fn runner_is_out_of_reach_by_proc() {
+    let lab = Lab::wasm();
+    let c = lab.container(&sleeper());
+    c.run();
+    let denied = ["Permission denied"];
+    for file in ["mem", "comm", "oom_score_adj"] {
+        for process in ["self", "thread-self", "1"] {
+            let path = format!("/proc/{process}/{file}");
+            fails(&files(&c, &["write", &path, "x"]), &denied);
+        }
+    }
+    fails(&files(&c, &["read", "/proc/self/environ"]), &denied);
+    ok(files(&c, &["read", "/proc/meminfo"]));
+}
