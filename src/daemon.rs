@@ -25,6 +25,8 @@ pub(crate) use leave::{Connected, Leave};
 
 /// How long queued events may take when the daemon leaves.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the end of a compilation that nobody wants may take.
+const WASM_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a container may take to describe itself for the log.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -194,6 +196,8 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
             // Whoever looks for us from now on must start another one.
             drop(std::fs::remove_file(socket));
         }
+        // Whoever wanted something compiled is gone.
+        shared.wasm.idle(WASM_DEADLINE).await;
         // The answer to Shutdown is on its way out.
         server.leave().await;
         if !shared.publisher.flush(FLUSH_DEADLINE).await {

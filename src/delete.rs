@@ -29,6 +29,9 @@ const EXIT_STATUS: u32 = 137;
 /// most, as does removing cgroups.
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
 
+/// The same for a compiler, which waits for nothing but memory.
+const COMPILATION_DEADLINE: Duration = Duration::from_millis(500);
+
 /// When the last poststop hook must have ended, counted from our start: containerd waits 5 s.
 const HOOKS_DEADLINE: Duration = Duration::from_millis(4500);
 
@@ -54,8 +57,9 @@ pub(crate) fn delete(args: &Args) -> Result<(), Error> {
             )));
         }
         Some(state) => {
+            let compilation = clean_up_compilation(args);
             clean_up(&state)?;
-            clean_up_compilation(args)?;
+            compilation?;
             state_file::remove(&bundle)?;
             run_poststop(&state, &bundle, began + HOOKS_DEADLINE);
             state.pid
@@ -92,7 +96,7 @@ fn clean_up(state: &StateFile) -> Result<(), Error> {
 fn clean_up_compilation(args: &Args) -> Result<(), Error> {
     let path = crate::wasm::cgroups_path(&args.namespace, &args.id);
     let cgroup = hull_cgroup::Layout::detect()?.resolve(&path)?;
-    hull_cgroup::kill_within(&cgroup, KILL_DEADLINE)?;
+    hull_cgroup::kill_within(&cgroup, COMPILATION_DEADLINE)?;
     Ok(hull_cgroup::remove(&cgroup)?)
 }
 

@@ -7,7 +7,7 @@ mod inner;
 mod place;
 
 pub(crate) use hooks::{poststart, poststop};
-pub(crate) use inner::run_to_end;
+pub(crate) use inner::{Ended, Inner, run_to_end};
 pub(crate) use place::{Place, forget, release_job};
 
 use crate::daemon::Shared;
@@ -233,7 +233,7 @@ async fn init(
     let child = Arc::new(launched.process);
     let setup = async {
         remember(plan, place, child.pid())?;
-        let master = until_ready(shared, plan, place, &launched.sync, child.pid()).await?;
+        let master = until_ready(shared, plan, place, &launched.sync, &child).await?;
         Ok(Arc::new(Stdio::start(streams, master)?))
     };
     match setup.await {
@@ -271,16 +271,17 @@ async fn until_ready(
     plan: &Plan,
     place: &Place,
     sync: &SyncSocket,
-    pid: i32,
+    child: &ChildProcess,
 ) -> Result<Option<OwnedFd>, Error> {
     let mut master = None;
-    let process = &plan.process;
+    let (process, pid) = (&plan.process, child.pid());
     let mut asking = Asking::new(
         shared,
         Guest {
             plan,
             place,
             process,
+            child,
         },
     );
     // Some hooks run in init itself, between two messages.
@@ -320,7 +321,9 @@ pub(crate) fn killed(step: Step) -> Error {
         step,
         blame: Blame::Host,
         action: "wait for the process".to_owned(),
-        cause: "it was killed while it was set up (out of memory in its cgroup?)".to_owned(),
+        cause:
+            "it was killed while it was set up (by a signal, or for want of memory in its cgroup)"
+                .to_owned(),
         errno: 0,
     })
 }
@@ -411,6 +414,7 @@ pub(crate) async fn exec(
             plan: &args.container,
             place: &args.place,
             process: &args.plan.process,
+            child: &process,
         };
         let asking = Asking::new(shared, guest);
         let master = until_exec(&sync, SETUP_DEADLINE, Some(asking)).await?;

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::launch::Place;
 use hull_abi::{FromInit, HostJob, Plan, Process, Step, ToInit, WasmJob};
 use hull_artifact::{EngineId, Found, Key, ModuleDigest, Store};
-use hull_launcher::client::SyncSocket;
+use hull_launcher::client::{ChildProcess, SyncSocket};
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,9 @@ pub(crate) use jail::cgroups_path;
 
 /// How long looking at the store and sealing two binaries may take.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a process that is gone may leave its last words unread.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Where the binaries and the store are, and what has been opened of them.
 #[derive(Debug)]
@@ -43,7 +46,8 @@ pub(crate) struct Wasm {
 struct Tools {
     runner: OwnedFd,
     compiler: OwnedFd,
-    /// A read-only view.
+    /// A read-only view, of the directory that was there at first: should it be replaced, nothing is
+    /// found here any more and each start asks a job.
     store: Store,
     engine: EngineId,
 }
@@ -54,6 +58,7 @@ pub(crate) struct Guest<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) place: &'a Place,
     pub(crate) process: &'a Process,
+    pub(crate) child: &'a ChildProcess,
 }
 
 /// What a process on its way has asked for so far.
@@ -79,8 +84,15 @@ struct Module {
 struct Order<'a> {
     shared: &'a Shared,
     tools: &'a Tools,
-    place: &'a Place,
+    client: Client<'a>,
     module: &'a Module,
+}
+
+/// On whose behalf the compiler runs.
+#[derive(Clone, Copy)]
+struct Client<'a> {
+    place: &'a Place,
+    child: &'a ChildProcess,
 }
 
 // === impl Asking ===
@@ -126,12 +138,16 @@ impl<'a> Asking<'a> {
         }
         let unasked = || Error::Wasm("a process answers out of order".to_owned());
         let module = self.module.as_ref().ok_or_else(unasked)?;
-        let (shared, place) = (self.shared, self.guest.place);
-        let tools = shared.wasm.tools(shared, place).await?;
+        let (shared, guest) = (self.shared, self.guest);
+        let client = Client {
+            place: guest.place,
+            child: guest.child,
+        };
+        let tools = shared.wasm.tools(shared, client).await?;
         let order = Order {
             shared,
             tools,
-            place,
+            client,
             module,
         };
         let artifact = order.artifact(flaw).await?;
@@ -154,8 +170,14 @@ impl<'a> Asking<'a> {
         let word = ToInit::Runner {
             key: *order.key().as_bytes(),
         };
-        let sent = sync.send_fds(&word, &fds).await;
-        sent.map_err(|_| crate::launch::killed(Step::Artifact))
+        if sync.send_fds(&word, &fds).await.is_ok() {
+            return Ok(());
+        }
+        // It may have said why it could not wait.
+        match tokio::time::timeout(LAST_WORDS, sync.receive()).await {
+            Ok(Ok((FromInit::Failed(error), _))) => Err(error.into()),
+            _ => Err(crate::launch::killed(Step::Artifact)),
+        }
     }
 }
 
@@ -170,27 +192,19 @@ impl Order<'_> {
     /// wrong with what was in the store.
     async fn artifact(self, flaw: Option<String>) -> Result<File, Error> {
         let key = self.key();
-        let open = || {
-            let found = self.tools.store.open(&key);
-            found.map_err(|e| Error::Wasm(e.to_string()))
-        };
-        let flaw = match (flaw, open()?) {
+        let found = self.tools.store.open(&key);
+        let found = found.map_err(|e| Error::Wasm(e.to_string()))?;
+        let flaw = match (flaw, found) {
             (Some(flaw), _) => Some(flaw),
             (None, Found::Good(artifact)) => return Ok(artifact),
             (None, Found::Absent) => None,
             (None, Found::Bad(flaw)) => Some(flaw.to_string()),
         };
         if let Some(flaw) = flaw {
-            let id = &self.place.id;
+            let id = &self.client.place.id;
             log::warn!("container {id}: artifact {key} is made anew: {flaw}");
         }
-        compile::run(self).await?;
-        let missing = |why: &str| Error::Wasm(format!("artifact {key} was stored: {why}"));
-        match open()? {
-            Found::Good(artifact) => Ok(artifact),
-            Found::Bad(flaw) => Err(missing(&flaw.to_string())),
-            Found::Absent => Err(missing("it is gone")),
-        }
+        compile::run(self).await
     }
 }
 
@@ -214,6 +228,16 @@ impl Wasm {
         }
     }
 
+    /// Waits until nothing is compiled any more, up to a deadline.
+    pub(crate) async fn idle(&self, deadline: Duration) {
+        if tokio::time::timeout(deadline, self.turn.lock())
+            .await
+            .is_err()
+        {
+            log::warn!("leaving while a module is compiled");
+        }
+    }
+
     /// A binary of ours: beside the shim's, else in `$PATH`.
     fn binary(&self, name: &str) -> Result<PathBuf, Error> {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -233,13 +257,13 @@ impl Wasm {
             })
     }
 
-    async fn tools(&self, shared: &Shared, place: &Place) -> Result<&Tools, Error> {
+    async fn tools(&self, shared: &Shared, client: Client<'_>) -> Result<&Tools, Error> {
         self.tools
-            .get_or_try_init(|| self.open(shared, place))
+            .get_or_try_init(|| self.open(shared, client))
             .await
     }
 
-    async fn open(&self, shared: &Shared, place: &Place) -> Result<Tools, Error> {
+    async fn open(&self, shared: &Shared, client: Client<'_>) -> Result<Tools, Error> {
         let (runner, compiler) = (self.binary("hull-wasm")?, self.binary("hull-wasmc")?);
         // Before it is opened: should it be replaced in between, its answer is remembered for a file
         // that is no more.
@@ -258,13 +282,16 @@ impl Wasm {
         let engine = match store.engine_id(&identity) {
             Some(engine) => engine,
             None => {
-                let engine = compile::ask_engine(shared, place, &compiler_binary).await?;
+                let engine = compile::ask_engine(shared, client, &compiler_binary).await?;
                 let job = HostJob::Wasm(WasmJob::RememberEngine {
                     store: utf8(&self.store)?,
                     compiler: utf8(&compiler)?,
                     engine: engine.to_string(),
                 });
-                shared.launcher.run(&job, OPEN_DEADLINE).await?;
+                if let Err(e) = shared.launcher.run(&job, OPEN_DEADLINE).await {
+                    // Then it is asked again next time.
+                    log::warn!("wasm: {}", Error::from(e).line());
+                }
                 engine
             }
         };

@@ -10,18 +10,33 @@ use hull_launcher::client::{ChildProcess, JobError, SpawnArgs};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// Runs the plan's program and gives its exit status, 128 + signal number for a signal, or `None`
-/// when the time was over. Nothing is left of it afterwards.
+/// What is run.
+pub(crate) struct Inner<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) place: &'a Place,
+    pub(crate) fds: Vec<(FdRole, OwnedFd)>,
+    pub(crate) limit: Duration,
+    /// The process on whose behalf it runs. Nobody wants the result once that is dead.
+    pub(crate) client: &'a ChildProcess,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By itself: exit status, or 128 + signal number.
+    Status(u32),
+    /// It was killed when the time was over.
+    TimedOut,
+    /// It was killed since its client is dead.
+    Unwanted,
+}
+
+/// Runs the plan's program. Nothing is left of it afterwards.
 ///
 /// # Errors
 /// Why it could not be started.
-pub(crate) async fn run_to_end(
-    shared: &Shared,
-    plan: &Plan,
-    place: &Place,
-    fds: Vec<(FdRole, OwnedFd)>,
-    limit: Duration,
-) -> Result<Option<u32>, Error> {
+pub(crate) async fn run_to_end(shared: &Shared, inner: Inner<'_>) -> Result<Ended, Error> {
+    let (plan, place) = (inner.plan, inner.place);
     let job = HostJob::Prepare {
         mounts: Vec::new(),
         rootfs: plan.root.path.clone(),
@@ -31,7 +46,7 @@ pub(crate) async fn run_to_end(
         }),
     };
     let ended = match shared.launcher.run(&job, PREPARE_DEADLINE).await {
-        Ok(()) => run(shared, plan, place, fds, limit).await,
+        Ok(()) => run(shared, inner).await,
         // It has undone what it did; what is there is not ours.
         Err(error @ JobError::Failed(_)) => return Err(error.into()),
         Err(error @ JobError::Broken(_)) => Err(error.into()),
@@ -47,13 +62,14 @@ pub(crate) async fn run_to_end(
     ended
 }
 
-async fn run(
-    shared: &Shared,
-    plan: &Plan,
-    place: &Place,
-    fds: Vec<(FdRole, OwnedFd)>,
-    limit: Duration,
-) -> Result<Option<u32>, Error> {
+async fn run(shared: &Shared, inner: Inner<'_>) -> Result<Ended, Error> {
+    let Inner {
+        plan,
+        place,
+        fds,
+        limit,
+        client,
+    } = inner;
     let spawn = Spawn::Init {
         new_namespaces: plan.namespaces.iter().map(|n| n.kind).collect(),
         pid_namespace: None,
@@ -67,23 +83,22 @@ async fn run(
         .await?;
     let (child, sync) = (launched.process, launched.sync);
     let started = async {
-        until_ready(shared, plan, place, &sync, child.pid()).await?;
+        until_ready(shared, plan, place, &sync, &child).await?;
         release_gate(plan, &sync, child.pid()).await
     };
     let ended = match started.await {
-        Ok(()) => wait(&child, limit).await,
+        Ok(()) => tokio::select! {
+            ended = tokio::time::timeout(limit, child.ended()) => match ended {
+                Ok(Ok(ended)) => Ok(Ended::Status(ended.status)),
+                Ok(Err(errno)) => Err(Error::host("wait for the compiler", errno)),
+                Err(_) => Ok(Ended::TimedOut),
+            },
+            () = client.dead() => Ok(Ended::Unwanted),
+        },
         Err(error) => Err(error),
     };
-    if !matches!(ended, Ok(Some(_))) {
+    if !matches!(ended, Ok(Ended::Status(_))) {
         end(&child).await;
     }
     ended
-}
-
-async fn wait(child: &ChildProcess, limit: Duration) -> Result<Option<u32>, Error> {
-    match tokio::time::timeout(limit, child.ended()).await {
-        Ok(Ok(ended)) => Ok(Some(ended.status)),
-        Ok(Err(errno)) => Err(Error::host("wait for the compiler", errno)),
-        Err(_) => Ok(None),
-    }
 }

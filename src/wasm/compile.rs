@@ -1,11 +1,12 @@
 //! Compiling: one at a time per module on this host, in a jail, and into the store.
 
-use super::{Order, jail, utf8};
+use super::{Client, Order, jail, utf8};
 use crate::daemon::Shared;
 use crate::error::Error;
-use crate::launch::Place;
+use crate::launch::killed;
 use hull_abi::{Blame, FromInit, HostJob, SetupError, Step, ToInit, WasmJob};
 use hull_artifact::EngineId;
+use hull_launcher::client::Job;
 use jail::{Jail, Verdict};
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -17,64 +18,62 @@ const KEEP_DEADLINE: Duration = Duration::from_secs(60);
 /// Longest id that is read.
 const MAX_ID: usize = 1024;
 
-/// Makes the artifact of a module, unless somebody else has made it meanwhile.
+/// Makes the artifact of a module, unless somebody else has made it meanwhile, and gives it.
 ///
 /// # Errors
-/// What is wrong with the module, in the compiler's words; a limit of the jail that was reached; or
-/// what the host lacks.
-pub(super) async fn run(order: Order<'_>) -> Result<(), Error> {
-    let Order {
-        shared,
-        tools,
-        module,
-        ..
-    } = order;
+/// What is wrong with the module, in the compiler's words; a limit of the jail that was reached; what
+/// the host lacks; or that whoever wanted it is dead.
+pub(super) async fn run(order: Order<'_>) -> Result<File, Error> {
     let limits = jail::Limits::from_env()?;
     let job = HostJob::Wasm(WasmJob::Compile {
-        store: utf8(&shared.wasm.store)?,
-        engine: tools.engine.to_string(),
-        digest: *module.digest.as_bytes(),
-        program: module.program.clone(),
+        store: utf8(&order.shared.wasm.store)?,
+        engine: order.tools.engine.to_string(),
+        digest: *order.module.digest.as_bytes(),
+        program: order.module.program.clone(),
     });
-    let file = clone(&module.file)?;
-    let job = shared.launcher.begin(&job, Some(file)).await?;
-    // Somebody else may be compiling it, and somebody before him another version.
-    let (word, mut fds) = job.next(limits.time * 2 + KEEP_DEADLINE).await?;
-    if word == FromInit::Done {
-        job.end().await;
-        return Ok(());
-    }
-    let copy = fds
-        .pop()
-        .ok_or_else(|| Error::Wasm("the launcher lost a descriptor".to_owned()))?;
-    let outcome = compile(order, limits, copy).await;
-    let artifact = match outcome {
-        Ok(artifact) => artifact,
-        Err(error) => {
-            job.end().await;
-            return Err(error);
-        }
-    };
-    job.answer(&ToInit::Keep, &[artifact.as_fd()]).await?;
-    let (FromInit::Done, _) = job.next(KEEP_DEADLINE).await? else {
-        return Err(Error::Wasm("the launcher answers out of order".to_owned()));
-    };
+    let file = clone(&order.module.file)?;
+    let job = order.shared.launcher.begin(&job, Some(file)).await?;
+    let made = converse(order, &job, limits).await;
     job.end().await;
-    Ok(())
+    made
+}
+
+async fn converse(order: Order<'_>, job: &Job, limits: jail::Limits) -> Result<File, Error> {
+    let lost = || Error::Wasm("the launcher lost a descriptor".to_owned());
+    // Others may be compiling it, or others before us.
+    let patience = limits.time * 2 + KEEP_DEADLINE;
+    let (mut word, mut fds) = tokio::select! {
+        word = job.next(patience) => word?,
+        () = order.client.child.dead() => return Err(killed(Step::Artifact)),
+    };
+    if word == FromInit::Claimed {
+        let copy = fds.pop().ok_or_else(lost)?;
+        let artifact = compile(order, limits, copy).await?;
+        job.answer(&ToInit::Keep, &[artifact.as_fd()]).await?;
+        (word, fds) = job.next(KEEP_DEADLINE).await?;
+    }
+    if word == FromInit::Done {
+        fds.pop().map(File::from).ok_or_else(lost)
+    } else {
+        Err(Error::Wasm("the launcher answers out of order".to_owned()))
+    }
 }
 
 async fn compile(order: Order<'_>, limits: jail::Limits, copy: OwnedFd) -> Result<OwnedFd, Error> {
     let Order {
         shared,
         tools,
-        place,
+        client,
         module,
     } = order;
-    let _turn = shared.wasm.turn.lock().await;
+    let _turn = tokio::select! {
+        turn = shared.wasm.turn.lock() => turn,
+        () = client.child.dead() => return Err(killed(Step::Artifact)),
+    };
     let began = Instant::now();
     let artifact = output()?;
     let jail = Jail {
-        id: &place.id,
+        client,
         ask_id: false,
         compiler: clone(&tools.compiler)?,
         stdin: Some(copy),
@@ -84,13 +83,14 @@ async fn compile(order: Order<'_>, limits: jail::Limits, copy: OwnedFd) -> Resul
     let (blame, cause) = match jail::run(shared, jail).await {
         Err(error) => (Blame::Host, error.line()),
         Ok(Verdict::Ok) => {
-            let (id, program, milliseconds) =
-                (&place.id, &module.program, began.elapsed().as_millis());
+            let (id, program) = (&client.place.id, &module.program);
+            let milliseconds = began.elapsed().as_millis();
             log::info!("container {id}: compiled {program:?} in {milliseconds} ms");
             return Ok(artifact);
         }
         Ok(Verdict::Refused(line)) => (Blame::Image, line),
         Ok(Verdict::Broken(line)) => (Blame::Host, line),
+        Ok(Verdict::Unwanted) => return Err(killed(Step::Artifact)),
     };
     Err(Error::Setup(SetupError {
         step: Step::Artifact,
@@ -107,13 +107,13 @@ async fn compile(order: Order<'_>, limits: jail::Limits, copy: OwnedFd) -> Resul
 /// When it does not answer as it should.
 pub(super) async fn ask_engine(
     shared: &Shared,
-    place: &Place,
+    client: Client<'_>,
     compiler: &OwnedFd,
 ) -> Result<EngineId, Error> {
     let _turn = shared.wasm.turn.lock().await;
     let answer = output()?;
     let jail = Jail {
-        id: &place.id,
+        client,
         ask_id: true,
         compiler: clone(compiler)?,
         stdin: None,
@@ -124,6 +124,7 @@ pub(super) async fn ask_engine(
     match jail::run(shared, jail).await? {
         Verdict::Ok => {}
         Verdict::Refused(line) | Verdict::Broken(line) => return Err(failed(&line)),
+        Verdict::Unwanted => return Err(killed(Step::Artifact)),
     }
     let mut bytes = [0; MAX_ID];
     let len = File::from(answer)

@@ -4,11 +4,16 @@
 //! no capabilities, two memory files and a cgroup of its own, for a limited time. What it can do at
 //! worst is to compile that one module wrongly.
 
+use super::Client;
 use crate::daemon::Shared;
 use crate::error::Error;
-use crate::launch::{self, Place};
+use crate::launch::{self, Ended, Inner, Place};
 use hull_abi::{ContainerId, FdRole};
 use hull_plan::CompileInputs;
+use hull_sys::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::pipe2;
+use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -24,6 +29,11 @@ const SECONDS: u64 = 60;
 /// More processors than this make little difference.
 const MAX_CPUS: usize = 4;
 
+/// Exit statuses of signals.
+const SIGABRT: u32 = 134;
+const SIGKILL: u32 = 137;
+const SIGXCPU: u32 = 152;
+
 /// What one compilation may use.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -35,8 +45,8 @@ pub(super) struct Limits {
 
 /// One run of the compiler.
 pub(super) struct Jail<'a> {
-    /// The container on whose behalf it runs.
-    pub(super) id: &'a ContainerId,
+    /// On whose behalf it runs.
+    pub(super) client: Client<'a>,
     /// Whether it is only asked for its engine id.
     pub(super) ask_id: bool,
     pub(super) compiler: OwnedFd,
@@ -53,6 +63,8 @@ pub(super) enum Verdict {
     Refused(String),
     /// It could not be tried, or not to its end.
     Broken(String),
+    /// Whoever wanted the result is dead.
+    Unwanted,
 }
 
 /// The cgroup in which modules of a container are compiled. No container can have this path, since
@@ -66,7 +78,7 @@ pub(crate) fn cgroups_path(namespace: &str, id: &ContainerId) -> String {
 /// # Errors
 /// When it could not be started or not be cleaned up.
 pub(super) async fn run(shared: &Shared, jail: Jail<'_>) -> Result<Verdict, Error> {
-    let Jail { id, limits, .. } = jail;
+    let (id, limits) = (&jail.client.place.id, jail.limits);
     let cgroups_path = cgroups_path(&shared.namespace, id);
     let root = crate::start::empty_dir()?;
     let plan = hull_plan::compile_plan(&CompileInputs {
@@ -86,33 +98,65 @@ pub(super) async fn run(shared: &Shared, jail: Jail<'_>) -> Result<Verdict, Erro
         keyring: None,
         io_owner: (0, 0),
     };
-    let (stderr, theirs) = std::io::pipe().map_err(|e| Error::host("make a pipe", e))?;
+    let (stderr, theirs) = pipe().map_err(|e| Error::host("make a pipe", e))?;
     let mut fds = vec![
         (FdRole::File, jail.compiler),
         (FdRole::Stdio(1), jail.stdout),
-        (FdRole::Stdio(2), theirs.into()),
+        (FdRole::Stdio(2), theirs),
     ];
     fds.extend(jail.stdin.map(|stdin| (FdRole::Stdio(0), stdin)));
-    let ended = launch::run_to_end(shared, &plan, &place, fds, limits.time).await?;
-    let mut line = String::new();
-    // All writers are gone; bytes that are no text are none of ours.
-    let read = stderr.take(MAX_LINE).read_to_string(&mut line);
-    let line = if read.is_ok() { line.trim() } else { "" };
-    Ok(match ended {
-        Some(0) => Verdict::Ok,
-        Some(1) if !line.is_empty() => Verdict::Refused(line.to_owned()),
-        Some(2) if !line.is_empty() => Verdict::Broken(line.to_owned()),
-        Some(137) => Verdict::Broken(format!(
+    let inner = Inner {
+        plan: &plan,
+        place: &place,
+        fds,
+        limit: limits.time,
+        client: jail.client.child,
+    };
+    let status = match launch::run_to_end(shared, inner).await? {
+        Ended::Status(status) => status,
+        Ended::TimedOut => return Ok(Verdict::Broken(too_long(limits))),
+        Ended::Unwanted => return Ok(Verdict::Unwanted),
+    };
+    let line = read_line(stderr);
+    Ok(match status {
+        0 => Verdict::Ok,
+        1 if !line.is_empty() => Verdict::Refused(line),
+        2 if !line.is_empty() => Verdict::Broken(line),
+        SIGXCPU => Verdict::Broken(too_long(limits)),
+        SIGKILL | SIGABRT => Verdict::Broken(format!(
             "the compiler was killed, most likely for using more memory than {} MiB \
              (HULL_COMPILE_MEMORY)",
             limits.memory >> 20
         )),
-        Some(status) => Verdict::Broken(format!("the compiler ended with status {status}")),
-        None => Verdict::Broken(format!(
-            "it took longer than {} s (HULL_COMPILE_SECONDS)",
-            limits.time.as_secs()
-        )),
+        status => Verdict::Broken(format!("the compiler ended with status {status}")),
     })
+}
+
+fn too_long(limits: Limits) -> String {
+    let seconds = limits.time.as_secs();
+    format!("it took longer than {seconds} s (HULL_COMPILE_SECONDS)")
+}
+
+/// Both ends are close-on-exec; the read end never waits.
+fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((ours, theirs))
+}
+
+/// What the compiler said, as one line of plain text, whatever the module has made of it.
+fn read_line(stderr: OwnedFd) -> String {
+    let mut bytes = Vec::new();
+    // An error means that nothing more is there now.
+    File::from(stderr)
+        .take(MAX_LINE)
+        .read_to_end(&mut bytes)
+        .ok();
+    let text = String::from_utf8_lossy(&bytes);
+    let plain = text.trim().chars();
+    plain
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 // === impl Limits ===

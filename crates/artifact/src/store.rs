@@ -18,6 +18,9 @@ pub(crate) const FILE_MODE: u32 = 0o400;
 /// The permission bits of a mode.
 const PERMISSIONS: u32 = 0o7777;
 
+/// Most bytes that are kept. Beyond that the oldest artifacts go; whoever runs one keeps it.
+const MAX_SIZE: u64 = 8 << 30;
+
 /// Mode of the store's directory.
 const DIRECTORY_MODE: u32 = 0o700;
 /// Mode of directories above it that are missing.
@@ -104,6 +107,21 @@ impl Store {
         Lock::try_take(self.directory.as_fd(), format!("{key}{}", leftovers::LOCK))
     }
 
+    /// Takes one of `count` places for those who compile, so that a host never has more compilations
+    /// at once than it can bear. `None` when all are taken.
+    ///
+    /// # Errors
+    /// As [`Store::try_lock`].
+    pub fn try_slot(&self, count: usize) -> Result<Option<Lock>, Error> {
+        for number in 0..count {
+            let name = format!("slot{number}{}", leftovers::LOCK);
+            if let Some(slot) = Lock::try_take(self.directory.as_fd(), name)? {
+                return Ok(Some(slot));
+            }
+        }
+        Ok(None)
+    }
+
     /// Stores an artifact under a key, in place of what may be there. It is on disk when this
     /// returns, and at no time does anybody find a part of it.
     ///
@@ -132,7 +150,9 @@ impl Store {
         .map_err(|e| Error::file("writing", &name, e))?;
         temporary
             .keep_as(&name)
-            .map_err(|e| Error::file("keeping", &name, e))
+            .map_err(|e| Error::file("keeping", &name, e))?;
+        leftovers::evict(self.directory.as_fd(), &name, MAX_SIZE);
+        Ok(())
     }
 
     /// Opens a file of the directory for reading, never through a link and never waiting.

@@ -155,7 +155,7 @@ fn module_beyond_all_measure_is_refused_at_once() {
     file.set_len(4 << 30).unwrap();
     let began = Instant::now();
     let error = c.try_create().unwrap_err();
-    check_text(error.message(), &["/huge.wasm", "larger than 512 MiB"]);
+    check_text(error.message(), &["/huge.wasm", "larger than 256 MiB"]);
     assert!(began.elapsed() < Duration::from_secs(3), "{began:?}");
     nothing_is_left(&lab, &c);
     fs::remove_file(c.upper().join("huge.wasm")).unwrap();

@@ -36,6 +36,15 @@ pub fn set_child_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
 }
 
+/// Has this process killed when the thread that is its parent ends. Survives execve, but not a change
+/// of credentials.
+///
+/// # Errors
+/// None in practice.
+pub fn die_with_parent() -> Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+}
+
 /// Turns transparent huge pages off for this process, which would round its heap up to 2 MiB pages;
 /// or on again, since the setting survives execve.
 ///

@@ -28,8 +28,9 @@ const GUARD: u64 = 32 << 20;
 const RESERVATION_FOR_GROWTH: u64 = 2 << 30;
 
 /// Data segments that span up to this many bytes become a page-aligned image in the artifact, which
-/// is mapped copy-on-write instead of being copied at every start.
-const DENSE_IMAGE: u64 = 16 << 20;
+/// is mapped copy-on-write instead of being copied at every start. Those that span more become one only
+/// if half of it is data: else a few bytes of a module could make an artifact of any size.
+const DENSE_IMAGE: u64 = 1 << 20;
 
 /// Stack that a guest may use, in bytes; running out of it is a trap. Not part of an artifact.
 pub const WASM_STACK: usize = 1 << 20;

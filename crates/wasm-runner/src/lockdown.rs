@@ -7,6 +7,8 @@ use hull_sys::cred::{self, ThreadCapabilities};
 use hull_sys::{Errno, opens, process, seccomp};
 
 /// Gives up every privilege and hides from ptrace: other processes of the container have our user.
+/// In the moments between execve and this one of them can look into us; it finds nothing that it may
+/// not have (its own container's config, an artifact on a read-only mount) and no right that it lacks.
 ///
 /// A process that is not dumpable has its files in /proc owned by root. Nothing of ours is looked up
 /// there, and what WASI cannot do without (setting the times of a file that may not be opened)

@@ -42,6 +42,17 @@ impl ChildProcess {
         pidfd::send_signal(self.pidfd(), number)
     }
 
+    /// Waits until it has ended and leaves it to be reaped.
+    pub async fn dead(&self) {
+        // An error means that nobody can ever tell: as good as gone.
+        while let Ok(mut ready) = self.pidfd.readable().await {
+            if fd::is_readable(self.pidfd()) {
+                return;
+            }
+            ready.clear_ready();
+        }
+    }
+
     /// Waits until it has ended and reaps it.
     ///
     /// # Errors

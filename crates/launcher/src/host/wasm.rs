@@ -5,7 +5,7 @@ use crate::fault;
 use crate::init::MAX_MODULE;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, SetupError, Step, ToInit, WasmJob};
-use hull_artifact::{EngineId, Found, Key, Lock, ModuleDigest, Store};
+use hull_artifact::{EngineId, Found, Key, ModuleDigest, Store};
 use hull_sys::mount::{self, MountAttr};
 use hull_sys::{fd, seal};
 use std::fs::File;
@@ -14,6 +14,13 @@ use std::path::Path;
 use std::time::Duration;
 
 const STEP: Step = Step::Artifact;
+
+/// How long a module may take to be read.
+const SNAPSHOT_SECONDS: u32 = 10;
+/// Compiled code has some 0.5 to 8 times the size of its module.
+const MAX_GROWTH: u64 = 64;
+/// Tables and memory images of the smallest modules.
+const ALWAYS_GRANTED: u64 = 16 << 20;
 
 /// How often somebody who waits for another's compilation looks whether it is over.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -59,15 +66,21 @@ pub(super) fn perform(
         } => {
             let missing = || because(STEP, Blame::Hull, "compile".to_owned(), "no module came");
             let digest = ModuleDigest::from_bytes(digest);
+            let path = Path::new(&store);
             let order = Order {
-                store: prepare(Path::new(&store))?,
+                store: prepare(path)?,
                 key: Key::new(&digest, &engine_id(&engine)?),
                 module: File::from(file.ok_or_else(missing)?),
                 digest,
                 program,
             };
             order.compile(sync)?;
-            Ok(Vec::new())
+            // Also when nobody is left to take it; then this goes nowhere.
+            match Store::at(read_only(path)?).open(&order.key) {
+                Ok(Found::Good(artifact)) => Ok(vec![artifact.into()]),
+                Ok(_) => Ok(Vec::new()),
+                Err(e) => Err(failed(Blame::Host, &e)),
+            }
         }
     }
 }
@@ -107,7 +120,7 @@ struct Order {
 impl Order {
     fn compile(&self, sync: &Sync) -> Result<(), SetupError> {
         fault::point(STEP)?;
-        let Some(_lock) = self.lock(sync)? else {
+        let Some(_lock) = wait(sync, || self.store.try_lock(&self.key))? else {
             return Ok(());
         };
         if let Ok(Found::Good(artifact)) = self.store.open(&self.key)
@@ -115,6 +128,9 @@ impl Order {
         {
             return Ok(());
         }
+        let Some(_slot) = wait(sync, || self.store.try_slot(slots()))? else {
+            return Ok(());
+        };
         let copy = self.snapshot()?;
         sync.send_fds(STEP, &FromInit::Claimed, &[copy.as_fd()])?;
         drop(copy);
@@ -126,25 +142,35 @@ impl Order {
         let artifact = File::from(fds.pop().ok_or_else(lost)?);
         // Whatever the compiler has become, nothing of it writes to this any more.
         fd::seal(&artifact).at(STEP, || "seal an artifact".to_owned())?;
+        self.check_size(&artifact)?;
         let stored = self.store.insert(&self.key, &artifact);
         stored.map_err(|e| failed(Blame::Host, &e))
     }
 
-    /// `None` when the daemon is gone.
-    fn lock(&self, sync: &Sync) -> Result<Option<Lock>, SetupError> {
-        while !sync.is_abandoned() {
-            let lock = self.store.try_lock(&self.key);
-            if let Some(lock) = lock.map_err(|e| failed(Blame::Host, &e))? {
-                return Ok(Some(lock));
-            }
-            // flock(2) has no time limit, and a signal to end it is no simpler.
-            std::thread::sleep(LOOK_AGAIN);
+    /// A small module must not fill the disk.
+    fn check_size(&self, artifact: &File) -> Result<(), SetupError> {
+        let size = |file: &File| file.metadata().map_or(0, |meta| meta.len());
+        let (module, artifact) = (size(&self.module), size(artifact));
+        if artifact
+            <= module
+                .saturating_mul(MAX_GROWTH)
+                .saturating_add(ALWAYS_GRANTED)
+        {
+            return Ok(());
         }
-        Ok(None)
+        let action = format!("compile {:?}", self.program);
+        let cause = format!(
+            "{module} bytes became {artifact}, more than {MAX_GROWTH} times as many: \
+             it may have very large memories or tables with little in them"
+        );
+        Err(because(STEP, Blame::Image, action, &cause))
     }
 
     fn snapshot(&self) -> Result<OwnedFd, SetupError> {
         use hull_artifact::Error;
+        // A file system that does not answer must not keep others from compiling the same module.
+        // SIGALRM ends this process.
+        let _alarm = Alarm::set(SNAPSHOT_SECONDS);
         hull_artifact::snapshot(&self.module, MAX_MODULE, &self.digest).map_err(|e| {
             let blame = if matches!(e, Error::TooLarge { .. } | Error::Changed) {
                 Blame::Image
@@ -158,6 +184,43 @@ impl Order {
                 &e.to_string(),
             )
         })
+    }
+}
+
+/// Tries until something can be had; `None` when the daemon is gone.
+fn wait<T>(
+    sync: &Sync,
+    attempt: impl Fn() -> Result<Option<T>, hull_artifact::Error>,
+) -> Result<Option<T>, SetupError> {
+    while !sync.is_abandoned() {
+        if let Some(had) = attempt().map_err(|e| failed(Blame::Host, &e))? {
+            return Ok(Some(had));
+        }
+        // flock(2) has no time limit, and a signal to end it is no simpler.
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(None)
+}
+
+/// How many modules are compiled at once on this host.
+fn slots() -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cpus.clamp(2, 8)
+}
+
+/// A time limit for this process.
+struct Alarm;
+
+impl Alarm {
+    fn set(seconds: u32) -> Self {
+        nix::unistd::alarm::set(seconds);
+        Self
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        nix::unistd::alarm::cancel();
     }
 }
 

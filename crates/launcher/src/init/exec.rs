@@ -34,7 +34,6 @@ pub(super) fn prepare(
     procfs: Option<Procfs>,
     compiler: Option<OwnedFd>,
 ) -> Result<Program, SetupError> {
-    let home = program::home(process);
     label_on_exec(procfs.as_ref(), process)?;
     drop(procfs);
     // Nothing but the standard streams reaches the program (CVE-2024-21626).
@@ -60,7 +59,7 @@ pub(super) fn prepare(
             .at(Step::Credentials, || "set no_new_privs".to_owned())?;
     }
     fault::point(Step::Program)?;
-    let program = find(sync, process, home, compiler)?;
+    let program = find(sync, process, compiler)?;
     if !filter_comes_early(process) {
         // As late as possible: every system call before it need not be allowed.
         load_filter(process)?;
@@ -68,12 +67,7 @@ pub(super) fn prepare(
     Ok(program)
 }
 
-fn find(
-    sync: &Sync,
-    process: &Process,
-    home: Option<String>,
-    compiler: Option<OwnedFd>,
-) -> Result<Program, SetupError> {
+fn find(sync: &Sync, process: &Process, compiler: Option<OwnedFd>) -> Result<Program, SetupError> {
     if process.payload == Payload::Compile {
         let missing = || {
             because(
@@ -85,6 +79,8 @@ fn find(
         };
         return compiler.map(Program::Compiler).ok_or_else(missing);
     }
+    // As the user: what a file of the image leads to is opened with no more than the user's rights.
+    let home = program::home(process);
     match program::find(process)? {
         Found::Native(path) => Ok(Program::Native { path, home }),
         Found::Wasm(path, module) => wasm::obtain(sync, path, &module, home).map(Program::Wasm),
@@ -132,6 +128,8 @@ pub(super) fn execute(sync: &Sync, process: &Process, program: Program) -> Resul
         Program::Native { path, home } => native(process, &path, home.as_deref()),
         Program::Wasm(runner) => wasm::execute(&runner, process),
         Program::Compiler(binary) => {
+            // Nobody else would end it in time.
+            own::die_with_parent().at(Step::Exec, || "follow the shim".to_owned())?;
             by_descriptor(&binary, "hull-wasmc", &process.args, &process.env)
         }
     }

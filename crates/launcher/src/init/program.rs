@@ -126,11 +126,12 @@ fn is_wasm(path: &str) -> bool {
     open_file(path).is_ok_and(|file| file.read_exact_at(&mut magic, 0).is_ok()) && magic == WASM
 }
 
-/// Opens a file of the container; a FIFO in its place does not make us wait.
+/// Opens a file of the container; a FIFO in its place does not make us wait, a terminal does not
+/// become ours.
 fn open_file(path: &str) -> std::io::Result<File> {
     File::options()
         .read(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
+        .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
         .open(path)
 }
 

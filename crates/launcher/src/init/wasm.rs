@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 /// Largest module that is run. The largest that are known, whole language runtimes, have some 50 MiB.
-pub(crate) const MAX_MODULE: u64 = 512 << 20;
+pub(crate) const MAX_MODULE: u64 = 256 << 20;
 
 /// How often a damaged artifact is made anew before we give up.
 const ATTEMPTS: u32 = 3;
