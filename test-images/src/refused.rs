@@ -13,6 +13,11 @@ const ELF_HEADER_SIZE: usize = 64;
 const SLOW_FUNCTIONS: usize = 1500;
 const SLOW_OPERATIONS: usize = 150;
 
+/// Memories of the module that becomes very large, and the offset of their last byte as a positive
+/// number in signed LEB128.
+const MEMORIES: usize = 64;
+const LAST_BYTE: usize = 0xf_ffff;
+
 /// The files by name.
 ///
 /// # Errors
@@ -37,6 +42,7 @@ pub(crate) fn files() -> Result<Vec<(&'static str, Vec<u8>)>> {
         ("wrong-version.wasm", b"\0asm\x02\0\0\0".to_vec()),
         ("precompiled.cwasm", precompiled()),
         ("slow.wasm", slow()),
+        ("bloated.wasm", bloated()),
     ])
 }
 
@@ -48,6 +54,29 @@ fn precompiled() -> Vec<u8> {
     let start = b"\x7fELF\x02\x01\x01\xc8\0\0\0\0\0\0\0\0\x01\0\x3e\0\x01\0\0\0";
     elf.splice(..start.len(), start.iter().copied());
     elf
+}
+
+/// A valid module of two kilobytes whose memories have images of a mebibyte each: a byte at both ends.
+fn bloated() -> Vec<u8> {
+    let memories: Vec<u8> = (0..MEMORIES).flat_map(|_| *b"\x00\x10").collect();
+    // Active segment in memory n (flag 2) at a constant offset, one byte.
+    let segment = |memory: usize, offset: usize| {
+        let (memory, offset) = (leb128(memory), leb128(offset));
+        [b"\x02", &memory[..], b"\x41", &offset, b"\x0b\x01x"].concat()
+    };
+    let segments: Vec<u8> = (0..MEMORIES)
+        .flat_map(|memory| [segment(memory, 0), segment(memory, LAST_BYTE)].concat())
+        .collect();
+    [
+        HEADER.to_vec(),
+        section(1, b"\x01\x60\x00\x00"),
+        section(3, b"\x01\x00"),
+        section(5, &[leb128(MEMORIES), memories].concat()),
+        section(7, b"\x02\x06memory\x02\x00\x06_start\x00\x00"),
+        section(10, b"\x01\x02\x00\x0b"),
+        section(11, &[leb128(2 * MEMORIES), segments].concat()),
+    ]
+    .concat()
 }
 
 /// A valid module that takes a compiler long and much memory, and that does nothing when it runs:

@@ -173,7 +173,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let name = |digit: char| digit.to_string().repeat(64);
-        for (age, name) in [(9, name('a')), (7, name('b')), (8, name('c')), (1, name('d'))] {
+        for (age, name) in [
+            (9, name('a')),
+            (7, name('b')),
+            (8, name('c')),
+            (1, name('d')),
+        ] {
             let file = File::create(path(&name)).unwrap();
             file.set_len(100).unwrap();
             let time = SystemTime::now() - Duration::from_secs(age);

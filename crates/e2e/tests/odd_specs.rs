@@ -328,10 +328,10 @@ fn few_files_are_enough() {
     let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 10, "hard": 10 }]);
     let spec = script("ulimit -n; echo $HOME").set("/process/rlimits", limit);
     assert_eq!(print(&spec), "10\n/root\n");
-    // The program itself needs none to be found.
+    // The program itself needs none to be found, but passwd one to be read.
     let none = json!([{ "type": "RLIMIT_NOFILE", "soft": 3, "hard": 3 }]);
     let spec = script("ulimit -n; echo $HOME").set("/process/rlimits", none);
-    assert_eq!(print(&spec), "3\n/root\n");
+    assert_eq!(print(&spec), "3\n/\n");
 }
 
 /// runc looks for a user of that name first.
@@ -345,6 +345,25 @@ fn number_of_a_user_is_not_looked_up_as_a_name() {
         "1000:x:0:0::/evil:/bin/sh\n",
     );
     assert_eq!(print_of(c.run_to_end()), "1000\n1000\n/\n");
+}
+
+/// Whatever the image makes of passwd, it is read with the user's rights: with the host's it could be a
+/// way to every file of the kernel's.
+#[test]
+fn passwd_that_only_root_may_read_gives_a_user_no_home() {
+    let lab = Lab::new();
+    let spec = script("echo $HOME")
+        .user(1000, 1000)
+        .unset("/process/capabilities");
+    let mut c = lab.container(&spec);
+    let passwd = image(&lab, &c).join("etc/passwd");
+    let line = "hull:x:1000:1000:hull:/home/hull:/bin/sh\n";
+    put(&image(&lab, &c), "etc/passwd", line);
+    fs::set_permissions(&passwd, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(print_of(c.run_to_end()), "/\n");
+    let mut c = lab.container(&spec);
+    put(&image(&lab, &c), "etc/passwd", line);
+    assert_eq!(print_of(c.run_to_end()), "/home/hull\n");
 }
 
 #[test]

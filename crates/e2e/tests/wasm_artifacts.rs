@@ -350,3 +350,22 @@ fn artifact_that_is_removed_under_a_running_guest_does_not_disturb_it() {
         "hello from Wasm\n"
     );
 }
+
+/// A daemon lives as long as its pod; somebody may move the store meanwhile.
+#[test]
+fn store_that_is_replaced_under_a_daemon() {
+    let lab = Lab::wasm();
+    let mut c = lab.container(&Spec::new(["/wasm/sleep.wasm"]));
+    c.run();
+    c.read_until("ready\n");
+    let moved = lab.dir().join("moved");
+    fs::rename(lab.artifacts(), &moved).unwrap();
+    for exec in ["first", "second"] {
+        let ran = c.exec(exec, [HELLO]);
+        assert_eq!((ran.status, ran.stdout.as_str()), (0, "hello from Wasm\n"));
+    }
+    is_good(&artifacts::single(&lab.artifacts()));
+    assert_eq!(compiled(&c.bundle.log()), 2, "sleep and hello, once each");
+    assert_eq!(artifacts::list(&moved).len(), 1);
+    fs::remove_dir_all(&moved).unwrap();
+}

@@ -157,6 +157,40 @@ fn daemon_answers_while_a_module_is_compiled() {
     });
 }
 
+/// Nobody wants what is compiled for a process that is dead.
+#[test]
+fn container_that_is_killed_while_an_exec_compiles_ends_at_once() {
+    let lab = Lab::wasm();
+    let mut c = lab.container(&Spec::new(["/wasm/sleep.wasm"]));
+    c.run();
+    c.read_until("ready\n");
+    let _streams = c.add_exec("slow", [SLOW]);
+    thread::scope(|scope| {
+        let starting = scope.spawn(|| c.try_start("slow"));
+        let pid = compiler(&c.cgroup());
+        let began = Instant::now();
+        assert_eq!(c.kill_and_wait(), 137);
+        starting.join().unwrap().unwrap_err();
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+        assert!(procfs::has_ended(pid));
+    });
+    assert_eq!(jails(&c.cgroup()), Vec::<PathBuf>::new());
+    // That of sleep.wasm.
+    artifacts::single(&lab.artifacts());
+}
+
+#[test]
+fn small_module_with_a_huge_artifact_is_refused() {
+    let lab = Lab::wasm();
+    let c = lab.container(&Spec::new(["/wasm/bloated.wasm"]));
+    fails_to_create(&c, &["/wasm/bloated.wasm", "more than 64 times"]);
+    still_works(&lab, c);
+}
+
 #[test]
 fn daemon_killed_while_compiling_leaves_nothing() {
     let lab = Lab::wasm();
