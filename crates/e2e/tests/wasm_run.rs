@@ -37,6 +37,18 @@ fn default_command_of_the_image_runs() {
 }
 
 #[test]
+fn component_runs_like_a_module_and_is_compiled_once() {
+    let lab = Lab::wasm();
+    for compiled in [1, 0] {
+        let mut c = lab.container(&Spec::new(["/wasm/component.wasm"]));
+        let ran = c.run_to_end();
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        assert_eq!(ran.stdout, "hello from a component\n");
+        assert_eq!(c.bundle.log().matches(": compiled ").count(), compiled);
+    }
+}
+
+#[test]
 fn exit_code_is_passed_on() {
     let case = Case::wasm();
     for code in [0, 1, 7, 125, 126, 127, 128, 137, 255] {
