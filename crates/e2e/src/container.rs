@@ -131,6 +131,13 @@ impl<'lab> Container<'lab> {
         request
     }
 
+    /// Replaces the bundle's config.json by this spec in the same cgroup, for the next Create.
+    pub fn reconfigure(&self, spec: &Spec) {
+        let spec = spec.clone().cgroup(&self.cgroup());
+        let path = self.bundle.path().join("config.json");
+        std::fs::write(path, spec.json().to_string()).unwrap();
+    }
+
     /// Creates; gives the init's pid.
     pub fn try_create(&self) -> Result<u32, RpcError> {
         block(self.task.create(&self.create_request()))

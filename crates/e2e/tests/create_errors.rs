@@ -19,8 +19,7 @@ fn refuses(spec: &Spec, parts: &[&str]) {
         check_text(error.message(), parts);
         nothing_is_left(&lab, &c.id, &c.bundle.rootfs());
     }
-    let good = Spec::new(["sh", "-c", "exit 4"]).cgroup(&c.cgroup());
-    fs::write(c.bundle.path().join("config.json"), good.json().to_string()).unwrap();
+    c.reconfigure(&Spec::new(["sh", "-c", "exit 4"]));
     c.run();
     assert_eq!(c.wait(), 4);
 }

@@ -142,8 +142,7 @@ fn refused(c: &Container<'_>, parts: &[&str]) {
 /// After a refusal the same shim must take a good container.
 #[track_caller]
 fn still_works(c: &Container<'_>) {
-    let good = Spec::new(["sh", "-c", "exit 4"]).cgroup(&c.cgroup());
-    fs::write(c.bundle.path().join("config.json"), good.json().to_string()).unwrap();
+    c.reconfigure(&Spec::new(["sh", "-c", "exit 4"]));
     create_at_once(c).unwrap();
     c.start();
     assert_eq!(c.wait(), 4);

@@ -380,8 +380,7 @@ fn endless_path_of_a_namespace_is_one_clear_error() {
         assert!(text.contains("network namespace"), "{text}");
         assert!(text.ends_with("file name too long"), "{text}");
     }
-    let good = Spec::new(["sh", "-c", "exit 4"]).cgroup(&c.cgroup());
-    fs::write(c.bundle.path().join("config.json"), good.json().to_string()).unwrap();
+    c.reconfigure(&Spec::new(["sh", "-c", "exit 4"]));
     c.run();
     assert_eq!(c.wait(), 4);
 }

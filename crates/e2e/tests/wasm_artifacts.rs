@@ -239,12 +239,7 @@ fn store_that_others_can_use_is_refused_and_native_containers_run() {
         assert!(text.contains(lab.artifacts().to_str().unwrap()), "{text}");
         assert!(text.contains(cause), "{text}");
         assert!(!text.trim().contains('\n'), "{text}");
-        let native = Spec::new(["sh", "-c", "exit 4"]).cgroup(&c.cgroup());
-        fs::write(
-            c.bundle.path().join("config.json"),
-            native.json().to_string(),
-        )
-        .unwrap();
+        c.reconfigure(&Spec::new(["sh", "-c", "exit 4"]));
         c.run();
         assert_eq!(c.wait(), 4);
     }

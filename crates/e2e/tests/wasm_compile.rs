@@ -59,8 +59,7 @@ fn fails_to_create(c: &Container<'_>, parts: &[&str]) {
 #[track_caller]
 fn still_works(lab: &Lab, mut c: Container<'_>) {
     assert!(artifacts::leftovers(&lab.artifacts()).is_empty());
-    let good = Spec::new(["/wasm/hello.wasm"]).cgroup(&c.cgroup());
-    fs::write(c.bundle.path().join("config.json"), good.json().to_string()).unwrap();
+    c.reconfigure(&Spec::new(["/wasm/hello.wasm"]));
     let ran = c.run_to_end();
     assert_eq!((ran.status, ran.stdout.as_str()), (0, "hello from Wasm\n"));
 }
@@ -284,12 +283,7 @@ fn compiler_that_is_missing_is_named_and_native_containers_run() {
     let lab = lab.with_binary(&alone);
     let c = lab.container(&Spec::new(["/wasm/hello.wasm"]));
     fails_to_create(&c, &["hull-wasm", dir.to_str().unwrap()]);
-    let native = Spec::new(["sh", "-c", "exit 4"]).cgroup(&c.cgroup());
-    fs::write(
-        c.bundle.path().join("config.json"),
-        native.json().to_string(),
-    )
-    .unwrap();
+    c.reconfigure(&Spec::new(["sh", "-c", "exit 4"]));
     c.run();
     assert_eq!(c.wait(), 4);
 }

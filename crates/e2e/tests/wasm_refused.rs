@@ -28,8 +28,7 @@ fn refuses(spec: &Spec, parts: &[&str]) {
 /// Puts hello in place of what the bundle wants.
 #[track_caller]
 fn runs_hello(mut c: Container<'_>) {
-    let good = Spec::new(["/wasm/hello.wasm"]).cgroup(&c.cgroup());
-    fs::write(c.bundle.path().join("config.json"), good.json().to_string()).unwrap();
+    c.reconfigure(&Spec::new(["/wasm/hello.wasm"]));
     let ran = c.run_to_end();
     assert_eq!((ran.status, ran.stdout.as_str()), (0, "hello from Wasm\n"));
 }

@@ -1,0 +1,133 @@
+//! Talking to a process on its way to its program: until it waits at the gate, and through it.
+
+use super::{HOOKS_DEADLINE, Place, hooks};
+use crate::daemon::Shared;
+use crate::error::Error;
+use crate::wasm::{Asking, Guest};
+use hull_abi::{Blame, FromInit, Hook, Plan, SetupError, Step, ToInit};
+use hull_launcher::client::{ChildProcess, SyncSocket};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How long a new process may take from one message to the next.
+pub(super) const SETUP_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Answers the new init process until it waits at the gate.
+pub(super) async fn until_ready(
+    shared: &Shared,
+    plan: &Plan,
+    place: &Place,
+    sync: &SyncSocket,
+    child: &ChildProcess,
+) -> Result<Option<OwnedFd>, Error> {
+    let mut master = None;
+    let (process, pid) = (&plan.process, child.pid());
+    let mut asking = Asking::new(
+        shared,
+        Guest {
+            plan,
+            place,
+            process,
+            child,
+        },
+    );
+    // Some hooks run in init itself, between two messages.
+    let limit = limit(&plan.hooks.create_container);
+    loop {
+        let received = tokio::time::timeout(limit, sync.receive())
+            .await
+            .map_err(|_| {
+                let seconds = limit.as_secs();
+                Error::Deadline(format!("the init process is not ready after {seconds} s"))
+            })?;
+        match received {
+            Ok((FromInit::Ready, _)) => return Ok(master),
+            Ok((FromInit::Console, mut fds)) => master = fds.pop(),
+            Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
+                Box::pin(asking.answer(word, fds, sync)).await?;
+            }
+            Ok((FromInit::Hooks, _)) => {
+                let state = plan.state.render("creating", Some(pid));
+                hooks::before_create(shared, plan, place, &state).await?;
+                if sync.send(&ToInit::Proceed { pid }).await.is_err() {
+                    return Err(killed(Step::RuntimeHooks));
+                }
+            }
+            Ok((FromInit::Failed(error), _)) => return Err(error.into()),
+            Ok((
+                FromInit::Execing | FromInit::Done | FromInit::Claimed | FromInit::Cloned { .. },
+                _,
+            ))
+            | Err(_) => return Err(killed(Step::Gate)),
+        }
+    }
+}
+
+pub(crate) fn killed(step: Step) -> Error {
+    Error::Setup(SetupError {
+        step,
+        blame: Blame::Host,
+        action: "wait for the process".to_owned(),
+        cause:
+            "it was killed while it was set up (by a signal, or for want of memory in its cgroup)"
+                .to_owned(),
+        errno: 0,
+    })
+}
+
+/// Opens the gate and waits until the program runs.
+///
+/// # Errors
+/// Why it does not; the process has ended or will at once.
+pub(crate) async fn release_gate(plan: &Plan, gate: &SyncSocket, pid: i32) -> Result<(), Error> {
+    if gate.send(&ToInit::Start { pid }).await.is_err() {
+        return Err(killed(Step::Gate));
+    }
+    let limit = limit(&plan.hooks.start_container);
+    until_exec(gate, limit, None).await.map(drop)
+}
+
+/// How long a process may be silent that runs these hooks before its next message.
+fn limit(hooks: &[Hook]) -> Duration {
+    if hooks.is_empty() {
+        SETUP_DEADLINE
+    } else {
+        HOOKS_DEADLINE
+    }
+}
+
+/// Waits for the execing byte and the end of the socket behind it. Whoever was not at the gate yet
+/// may ask for what running Wasm takes.
+pub(super) async fn until_exec(
+    sync: &SyncSocket,
+    limit: Duration,
+    mut asking: Option<Asking<'_>>,
+) -> Result<Option<OwnedFd>, Error> {
+    let mut master = None;
+    let mut execing = false;
+    loop {
+        let received = tokio::time::timeout(limit, sync.receive())
+            .await
+            .map_err(|_| Error::Deadline("the program does not start".to_owned()))?;
+        match received {
+            Ok((FromInit::Execing, _)) => execing = true,
+            Ok((FromInit::Console, mut fds)) => master = fds.pop(),
+            Ok((FromInit::Failed(error), _)) => return Err(error.into()),
+            Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
+                if let Some(asking) = &mut asking {
+                    Box::pin(asking.answer(word, fds, sync)).await?;
+                }
+            }
+            Ok((
+                FromInit::Ready
+                | FromInit::Hooks
+                | FromInit::Done
+                | FromInit::Claimed
+                | FromInit::Cloned { .. },
+                _,
+            )) => {}
+            Err(_) if execing => return Ok(master),
+            Err(_) => return Err(killed(Step::Exec)),
+        }
+    }
+}
