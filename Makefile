@@ -12,7 +12,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 RELEASE := $(TARGET)/x86_64-unknown-linux-gnu/release
 BINARIES := containerd-shim-hull-v1 hull-wasm hull-wasmc
 
-# What links wasmtime is tested as it is released, so that it is compiled once.
+# What links wasmtime is tested by calls of its own, as it is built, and not optimised: linking a test of
+# the compiler for release takes minutes.
 WASM := hull-wasm-engine hull-wasm-runner hull-wasm-compiler
 
 # What tests, demo and bench run: the release build, never a second one.
@@ -58,8 +59,8 @@ ifneq ($(CLIENTS),no)
 endif
 	$(CARGO) test --locked --workspace --exclude hull-e2e $(WASM:%=--exclude %) \
 		--features hull-shim/fault-points
-	$(CARGO) test --release --locked -p hull-wasm-compiler
-	HULL_WASMC=$(RELEASE)/hull-wasmc $(CARGO) test --release --locked -p hull-wasm-runner
+	$(CARGO) test --locked -p hull-wasm-compiler
+	HULL_WASMC=$(RELEASE)/hull-wasmc $(CARGO) test --locked -p hull-wasm-runner
 	$(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
 
 check: build layers ## formatting, lints, docs, crate arrows, licences, no NSS in the binaries

@@ -69,6 +69,8 @@ pub(super) fn prepare(
 
 fn find(sync: &Sync, process: &Process, compiler: Option<OwnedFd>) -> Result<Program, SetupError> {
     if process.payload == Payload::Compile {
+        // Nobody else would end it in time. Its own filter forbids this later.
+        own::die_with_parent().at(Step::Program, || "follow the shim".to_owned())?;
         let missing = || {
             because(
                 Step::Program,
@@ -128,8 +130,6 @@ pub(super) fn execute(sync: &Sync, process: &Process, program: Program) -> Resul
         Program::Native { path, home } => native(process, &path, home.as_deref()),
         Program::Wasm(runner) => wasm::execute(&runner, process),
         Program::Compiler(binary) => {
-            // Nobody else would end it in time.
-            own::die_with_parent().at(Step::Exec, || "follow the shim".to_owned())?;
             by_descriptor(&binary, "hull-wasmc", &process.args, &process.env)
         }
     }
