@@ -16,7 +16,7 @@ const SLOW_OPERATIONS: usize = 150;
 /// Memories of the module that becomes very large, and the offset of their last byte as a positive
 /// number in signed LEB128.
 const MEMORIES: usize = 64;
-const LAST_BYTE: usize = 0xf_ffff;
+const LAST_BYTE: usize = 0xe_ffff;
 
 /// The files by name.
 ///
@@ -56,7 +56,8 @@ fn precompiled() -> Vec<u8> {
     elf
 }
 
-/// A valid module of two kilobytes whose memories have images of a mebibyte each: a byte at both ends.
+/// A valid module of two kilobytes whose memories have images of almost a mebibyte each: a byte at both
+/// ends.
 fn bloated() -> Vec<u8> {
     let memories: Vec<u8> = (0..MEMORIES).flat_map(|_| *b"\x00\x10").collect();
     // Active segment in memory n (flag 2) at a constant offset, one byte.
