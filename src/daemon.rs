@@ -196,8 +196,8 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
             // Whoever looks for us from now on must start another one.
             drop(std::fs::remove_file(socket));
         }
-        // Whoever wanted something compiled is gone.
-        shared.wasm.idle(WASM_DEADLINE).await;
+        // A compilation ends with whoever wanted it; what is left of it must be gone before we are.
+        let _idle = shared.wasm.idle(WASM_DEADLINE).await;
         // The answer to Shutdown is on its way out.
         server.leave().await;
         if !shared.publisher.flush(FLUSH_DEADLINE).await {

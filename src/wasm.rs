@@ -13,13 +13,13 @@ use crate::daemon::Shared;
 use crate::error::Error;
 use crate::launch::Place;
 use hull_abi::{FromInit, HostJob, Plan, Process, Step, ToInit, WasmJob};
-use hull_artifact::{EngineId, Found, Key, ModuleDigest, Store};
+use hull_artifact::{CompilerIdentity, EngineId, Found, Key, ModuleDigest, Store};
 use hull_launcher::client::{ChildProcess, SyncSocket};
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 pub(crate) use jail::cgroups_path;
 
@@ -150,8 +150,15 @@ impl<'a> Asking<'a> {
             client,
             module,
         };
-        let artifact = order.artifact(flaw).await?;
-        self.hand_over(order, &artifact, sync).await
+        let done = match order.artifact(flaw).await {
+            Ok(artifact) => self.hand_over(order, &artifact, sync).await,
+            Err(error) => Err(error),
+        };
+        match done {
+            // It may have said why it could not wait.
+            Err(_) if hull_sys::fd::is_readable(guest.child.pidfd()) => Err(last_words(sync).await),
+            done => done,
+        }
     }
 
     async fn hand_over(
@@ -173,11 +180,15 @@ impl<'a> Asking<'a> {
         if sync.send_fds(&word, &fds).await.is_ok() {
             return Ok(());
         }
-        // It may have said why it could not wait.
-        match tokio::time::timeout(LAST_WORDS, sync.receive()).await {
-            Ok(Ok((FromInit::Failed(error), _))) => Err(error.into()),
-            _ => Err(crate::launch::killed(Step::Artifact)),
-        }
+        Err(last_words(sync).await)
+    }
+}
+
+/// What a process that is gone, or about to be, said of its end.
+async fn last_words(sync: &SyncSocket) -> Error {
+    match tokio::time::timeout(LAST_WORDS, sync.receive()).await {
+        Ok(Ok((FromInit::Failed(error), _))) => error.into(),
+        _ => crate::launch::killed(Step::Artifact),
     }
 }
 
@@ -228,14 +239,12 @@ impl Wasm {
         }
     }
 
-    /// Waits until nothing is compiled any more, up to a deadline.
-    pub(crate) async fn idle(&self, deadline: Duration) {
-        if tokio::time::timeout(deadline, self.turn.lock())
-            .await
-            .is_err()
-        {
-            log::warn!("leaving while a module is compiled");
-        }
+    /// Waits until nothing is compiled any more, up to a deadline. Nothing will be while the guard is
+    /// held.
+    pub(crate) async fn idle(&self, deadline: Duration) -> Option<MutexGuard<'_, ()>> {
+        let idle = tokio::time::timeout(deadline, self.turn.lock()).await;
+        idle.inspect_err(|_| log::warn!("leaving while a module is compiled"))
+            .ok()
     }
 
     /// A binary of ours: beside the shim's, else in `$PATH`.
@@ -267,8 +276,9 @@ impl Wasm {
         let (runner, compiler) = (self.binary("hull-wasm")?, self.binary("hull-wasmc")?);
         // Before it is opened: should it be replaced in between, its answer is remembered for a file
         // that is no more.
-        let identity =
-            fs::metadata(&compiler).map_err(|e| Error::host(format!("look at {compiler:?}"), e))?;
+        let identity = fs::metadata(&compiler)
+            .map(|metadata| CompilerIdentity::of(&metadata))
+            .map_err(|e| Error::host(format!("look at {compiler:?}"), e))?;
         let job = HostJob::Wasm(WasmJob::Open {
             runner: utf8(&runner)?,
             compiler: utf8(&compiler)?,
@@ -285,7 +295,7 @@ impl Wasm {
                 let engine = compile::ask_engine(shared, client, &compiler_binary).await?;
                 let job = HostJob::Wasm(WasmJob::RememberEngine {
                     store: utf8(&self.store)?,
-                    compiler: utf8(&compiler)?,
+                    compiler: identity.as_str().to_owned(),
                     engine: engine.to_string(),
                 });
                 if let Err(e) = shared.launcher.run(&job, OPEN_DEADLINE).await {

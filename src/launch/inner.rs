@@ -6,7 +6,7 @@ use super::{
 use crate::daemon::Shared;
 use crate::error::Error;
 use hull_abi::{CgroupSetup, FdRole, HostJob, Plan, SetupError, Spawn};
-use hull_launcher::client::{ChildProcess, JobError, SpawnArgs};
+use hull_launcher::client::{ChildProcess, SpawnArgs};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -47,9 +47,8 @@ pub(crate) async fn run_to_end(shared: &Shared, inner: Inner<'_>) -> Result<Ende
     };
     let ended = match shared.launcher.run(&job, PREPARE_DEADLINE).await {
         Ok(()) => run(shared, inner).await,
-        // It has undone what it did; what is there is not ours.
-        Err(error @ JobError::Failed(_)) => return Err(error.into()),
-        Err(error @ JobError::Broken(_)) => Err(error.into()),
+        // The path is ours alone: what is in the way there is of an earlier run.
+        Err(error) => Err(error.into()),
     };
     let released = shared
         .launcher
@@ -82,20 +81,19 @@ async fn run(shared: &Shared, inner: Inner<'_>) -> Result<Ended, Error> {
         .spawn(SpawnArgs { spawn, body, fds })
         .await?;
     let (child, sync) = (launched.process, launched.sync);
-    let started = async {
+    let work = async {
         until_ready(shared, plan, place, &sync, &child).await?;
-        release_gate(plan, &sync, child.pid()).await
+        release_gate(plan, &sync, child.pid()).await?;
+        match tokio::time::timeout(limit, child.ended()).await {
+            Ok(Ok(ended)) => Ok(Ended::Status(ended.status)),
+            Ok(Err(errno)) => Err(Error::host("wait for the compiler", errno)),
+            Err(_) => Ok(Ended::TimedOut),
+        }
     };
-    let ended = match started.await {
-        Ok(()) => tokio::select! {
-            ended = tokio::time::timeout(limit, child.ended()) => match ended {
-                Ok(Ok(ended)) => Ok(Ended::Status(ended.status)),
-                Ok(Err(errno)) => Err(Error::host("wait for the compiler", errno)),
-                Err(_) => Ok(Ended::TimedOut),
-            },
-            () = client.dead() => Ok(Ended::Unwanted),
-        },
-        Err(error) => Err(error),
+    let ended = tokio::select! {
+        biased;
+        () = client.dead() => Ok(Ended::Unwanted),
+        ended = work => ended,
     };
     if !matches!(ended, Ok(Ended::Status(_))) {
         end(&child).await;

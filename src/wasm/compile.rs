@@ -12,6 +12,7 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
+use tokio::sync::MutexGuard;
 
 /// How long storing an artifact may take.
 const KEEP_DEADLINE: Duration = Duration::from_secs(60);
@@ -43,8 +44,9 @@ async fn converse(order: Order<'_>, job: &Job, limits: jail::Limits) -> Result<F
     // Others may be compiling it, or others before us.
     let patience = limits.time * 2 + KEEP_DEADLINE;
     let (mut word, mut fds) = tokio::select! {
-        word = job.next(patience) => word?,
+        biased;
         () = order.client.child.dead() => return Err(killed(Step::Artifact)),
+        word = job.next(patience) => word?,
     };
     if word == FromInit::Claimed {
         let copy = fds.pop().ok_or_else(lost)?;
@@ -66,10 +68,7 @@ async fn compile(order: Order<'_>, limits: jail::Limits, copy: OwnedFd) -> Resul
         client,
         module,
     } = order;
-    let _turn = tokio::select! {
-        turn = shared.wasm.turn.lock() => turn,
-        () = client.child.dead() => return Err(killed(Step::Artifact)),
-    };
+    let _turn = turn(shared, client).await?;
     let began = Instant::now();
     let artifact = output()?;
     let jail = Jail {
@@ -110,7 +109,7 @@ pub(super) async fn ask_engine(
     client: Client<'_>,
     compiler: &OwnedFd,
 ) -> Result<EngineId, Error> {
-    let _turn = shared.wasm.turn.lock().await;
+    let _turn = turn(shared, client).await?;
     let answer = output()?;
     let jail = Jail {
         client,
@@ -132,6 +131,15 @@ pub(super) async fn ask_engine(
         .map_err(|e| Error::host("read the answer of hull-wasmc --id", e))?;
     let text = String::from_utf8_lossy(bytes.get(..len).unwrap_or_default());
     EngineId::parse(&text).map_err(|e| failed(&e.to_string()))
+}
+
+/// Waits for its turn, which comes since every compilation has a time limit.
+async fn turn<'a>(shared: &'a Shared, client: Client<'_>) -> Result<MutexGuard<'a, ()>, Error> {
+    tokio::select! {
+        biased;
+        () = client.child.dead() => Err(killed(Step::Artifact)),
+        turn = shared.wasm.turn.lock() => Ok(turn),
+    }
 }
 
 fn output() -> Result<OwnedFd, Error> {

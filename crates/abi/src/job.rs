@@ -112,7 +112,7 @@ pub enum WasmJob {
     RememberEngine {
         /// The store's directory.
         store: String,
-        /// The compiler that was asked.
+        /// Which binary was asked (`hull_artifact::CompilerIdentity`).
         compiler: String,
         /// What it said.
         engine: String,

@@ -30,13 +30,13 @@ impl Store {
     /// The id that was remembered for this compiler's binary on this processor. `None` when it must
     /// be asked.
     #[must_use]
-    pub fn engine_id(&self, compiler: &Metadata) -> Option<EngineId> {
+    pub fn engine_id(&self, compiler: &CompilerIdentity) -> Option<EngineId> {
         let file = self.open_name(NAME).ok()?;
         check(&file).ok()?;
         let mut text = String::new();
         file.take(MAX_SIZE).read_to_string(&mut text).ok()?;
         let (asked, id) = text.split_once('\n')?;
-        if asked != identity(compiler) {
+        if asked != compiler.0 {
             return None;
         }
         EngineId::parse(id).ok()
@@ -46,34 +46,58 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::File`] when it cannot be written; then it is asked again next time.
-    pub fn remember_engine_id(&self, compiler: &Metadata, id: &EngineId) -> Result<(), Error> {
+    pub fn remember_engine_id(
+        &self,
+        compiler: &CompilerIdentity,
+        id: &EngineId,
+    ) -> Result<(), Error> {
         let failed = |e: std::io::Error| Error::file("writing", NAME, e);
         let mut file = Temporary::create(self.directory()).map_err(|e| failed(e.into()))?;
-        writeln!(file, "{}\n{id}", identity(compiler)).map_err(failed)?;
+        writeln!(file, "{}\n{id}", compiler.0).map_err(failed)?;
         file.keep_as(NAME).map_err(failed)
     }
 }
 
-/// Stands for a binary, as it is at this moment, on this processor. A new version of the binary has
-/// another inode or at least another change time, which nobody can set back.
-fn identity(compiler: &Metadata) -> String {
-    let numbers = [
-        compiler.dev(),
-        compiler.ino(),
-        compiler.size(),
-        compiler.mtime().cast_unsigned(),
-        compiler.mtime_nsec().cast_unsigned(),
-        compiler.ctime().cast_unsigned(),
-        compiler.ctime_nsec().cast_unsigned(),
-    ];
-    let mut hasher = Sha256::new().chain_update(DOMAIN);
-    for number in numbers {
-        hasher.update(number.to_le_bytes());
+/// Stands for a compiler's binary, as it was at one moment, on this processor. A new version of the binary
+/// has another inode or at least another change time, which nobody can set back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompilerIdentity(String);
+
+impl CompilerIdentity {
+    /// The identity of a binary by what stat(2) says of it, taken before the binary is opened.
+    #[must_use]
+    pub fn of(compiler: &Metadata) -> Self {
+        let numbers = [
+            compiler.dev(),
+            compiler.ino(),
+            compiler.size(),
+            compiler.mtime().cast_unsigned(),
+            compiler.mtime_nsec().cast_unsigned(),
+            compiler.ctime().cast_unsigned(),
+            compiler.ctime_nsec().cast_unsigned(),
+        ];
+        let mut hasher = Sha256::new().chain_update(DOMAIN);
+        for number in numbers {
+            hasher.update(number.to_le_bytes());
+        }
+        for present in processor() {
+            hasher.update([u8::from(present)]);
+        }
+        let digest: [u8; 32] = hasher.finalize().into();
+        Self(Hex(&digest).to_string())
     }
-    for present in processor() {
-        hasher.update([u8::from(present)]);
+
+    /// As text, for another process.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
-    Hex(hasher.finalize().as_slice()).to_string()
+
+    /// What [`CompilerIdentity::as_str`] gave. A text with a line break stands for no binary.
+    #[must_use]
+    pub fn from_text(text: String) -> Self {
+        Self(text.replace('\n', ""))
+    }
 }
 
 /// What the processor can do, asked of it directly: no file that may be missing or slow to read.

@@ -163,7 +163,6 @@ fn remove_if_left(directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "test code")]
     use super::*;
     use std::fs;
     use std::time::{Duration, SystemTime};

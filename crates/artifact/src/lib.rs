@@ -26,6 +26,7 @@ mod stream;
 mod trailer;
 
 pub use digest::{ModuleDigest, digest};
+pub use engine::CompilerIdentity;
 pub use error::Error;
 pub use flaw::Flaw;
 pub use key::{EngineId, InvalidEngineId, Key};

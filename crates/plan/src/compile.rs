@@ -143,7 +143,12 @@ fn rlimits(inputs: &CompileInputs<'_>) -> Vec<Rlimit> {
     .map(|(resource, limit)| Rlimit {
         resource,
         soft: limit,
-        hard: limit,
+        // At the soft limit of time comes SIGXCPU, which says what it is about.
+        hard: if resource == CPU {
+            limit.saturating_add(1)
+        } else {
+            limit
+        },
     })
     .into()
 }

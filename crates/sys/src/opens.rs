@@ -58,12 +58,14 @@ extern "C" fn on_trap(
     // SAFETY: SA_SIGINFO: on Linux the third argument is the ucontext_t that sigreturn restores, and
     // nobody else has it.
     let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    // SYS_SECCOMP of asm-generic/siginfo.h: a signal that somebody sent means nothing.
-    if code == 1 {
-        let result = carry_out(registers);
-        if let Some(rax) = register(registers, libc::REG_RAX) {
-            *rax = result;
-        }
+    // SYS_SECCOMP of asm-generic/siginfo.h. Any other is a signal that somebody sent.
+    if code != 1 {
+        // SAFETY: ends the process; nothing of it can be observed afterwards.
+        unsafe { libc::_exit(128 + libc::SIGSYS) }
+    }
+    let result = carry_out(registers);
+    if let Some(rax) = register(registers, libc::REG_RAX) {
+        *rax = result;
     }
     Errno::set_raw(errno);
 }

@@ -30,6 +30,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     fault::report_panics();
+    // As PID 1 of its namespace it would not see SIGXCPU, nor end by SIGABRT.
+    if let Err(errno) = hull_sys::signal::exit_on_signals() {
+        let fault = Fault::host("installing signal handlers", &errno.into());
+        fault.report();
+        return ExitCode::from(fault.status());
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {

@@ -63,9 +63,9 @@ fn deserialize(engine: &Engine, bytes: Bytes) -> wasmtime::Result<Guest> {
     // SAFETY: both functions need bytes that wasmtime's own compiler made, unchanged, and a file
     // that does not change while it is mapped. The artifact is made by hull-wasmc and nothing else:
     // trusted code took it from the jailed compiler's sealed output, recorded its digest and put it
-    // into a store that only root can write to, as a file that is never modified in place. The init
-    // process that executed us has compared owner, mode and digest of this very open file before any
-    // code of the container ran. The descriptor reaches us from it alone: our environment holds
+    // into a store that only root can write to, as a file that is never modified in place. The daemon or
+    // a job of it has checked owner, mode and links of this very open file, and the init process its
+    // length and digest before it executed us. The descriptor reaches us from it alone: our environment holds
     // nothing but its number, the file is open for reading only and on no mount of the container.
     unsafe {
         match bytes {

@@ -11,8 +11,7 @@ use hull_sys::{Errno, opens, process, seccomp};
 /// not have (its own container's config, an artifact on a read-only mount) and no right that it lacks.
 ///
 /// A process that is not dumpable has its files in /proc owned by root. Nothing of ours is looked up
-/// there, and what WASI cannot do without (setting the times of a file that may not be opened)
-/// fails for the guest.
+/// there.
 pub(crate) fn privileges() -> Result<(), Failure> {
     process::set_not_dumpable().map_err(failed("hide from ptrace"))?;
     match cred::limit_bounding_set(0) {

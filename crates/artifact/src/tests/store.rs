@@ -1,7 +1,7 @@
 //! The directory: preparing it, inserting, locking, remembering.
 
 use super::{artifact, file, key, place};
-use crate::{EngineId, Error, Found, Store, verify};
+use crate::{CompilerIdentity, EngineId, Error, Found, Store, verify};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::Barrier;
@@ -172,7 +172,7 @@ fn the_engine_id_is_remembered_for_one_binary() {
     let place = place();
     let binary = place.path.with_file_name("compiler");
     fs::write(&binary, b"one").unwrap();
-    let first = fs::metadata(&binary).unwrap();
+    let first = CompilerIdentity::of(&fs::metadata(&binary).unwrap());
     let id = EngineId::parse("wasmtime-48.0.8 0123").unwrap();
     assert_eq!(place.store.engine_id(&first), None);
     place.store.remember_engine_id(&first, &id).unwrap();
@@ -181,7 +181,7 @@ fn the_engine_id_is_remembered_for_one_binary() {
     // Another binary, even of the same size and name, is asked again.
     fs::write(place.path.with_file_name("new"), b"two").unwrap();
     fs::rename(place.path.with_file_name("new"), &binary).unwrap();
-    let second = fs::metadata(&binary).unwrap();
+    let second = CompilerIdentity::of(&fs::metadata(&binary).unwrap());
     assert_eq!(place.store.engine_id(&second), None);
     let other = EngineId::parse("wasmtime-48.0.9 0123").unwrap();
     place.store.remember_engine_id(&second, &other).unwrap();

@@ -58,7 +58,11 @@ fn limits_v1(limit: Option<i64>, swap: Option<i64>) -> Vec<Step> {
         );
         // Where the kernel counts no swap, neither "none" nor "as much as you like" needs a file.
         let is_any_or_none = swap < 0 || limit == Some(swap);
-        writes.push(if is_any_or_none { write.or_skip() } else { write });
+        writes.push(if is_any_or_none {
+            write.or_skip()
+        } else {
+            write
+        });
     }
     if writes.is_empty() {
         Vec::new()

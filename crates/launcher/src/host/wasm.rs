@@ -5,7 +5,7 @@ use crate::fault;
 use crate::init::MAX_MODULE;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, SetupError, Step, ToInit, WasmJob};
-use hull_artifact::{EngineId, Found, Key, ModuleDigest, Store};
+use hull_artifact::{CompilerIdentity, EngineId, Found, Key, ModuleDigest, Store};
 use hull_sys::mount::{self, MountAttr};
 use hull_sys::{fd, seal};
 use std::fs::File;
@@ -16,14 +16,15 @@ use std::time::Duration;
 const STEP: Step = Step::Artifact;
 
 /// How long a module may take to be read.
-const SNAPSHOT_SECONDS: u32 = 10;
+const SNAPSHOT_SECONDS: u32 = 30;
 /// Compiled code has some 0.5 to 8 times the size of its module.
 const MAX_GROWTH: u64 = 64;
 /// Tables and memory images of the smallest modules.
 const ALWAYS_GRANTED: u64 = 16 << 20;
 
-/// How often somebody who waits for another's compilation looks whether it is over.
+/// How often somebody who waits for another's compilation looks whether it is over, at first and later.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const LOOK_AGAIN_AT_LAST: Duration = Duration::from_millis(50);
 
 /// Does the job and gives what it brings.
 pub(super) fn perform(
@@ -50,9 +51,7 @@ pub(super) fn perform(
             compiler,
             engine,
         } => {
-            let compiler = std::fs::metadata(&compiler)
-                .map_err(|e| fd::errno(&e))
-                .at(STEP, || format!("look at {compiler:?}"))?;
+            let compiler = CompilerIdentity::from_text(compiler);
             prepare(Path::new(&store))?
                 .remember_engine_id(&compiler, &engine_id(&engine)?)
                 .map_err(|e| failed(Blame::Host, &e))?;
@@ -78,7 +77,11 @@ pub(super) fn perform(
             // Also when nobody is left to take it; then this goes nowhere.
             match Store::at(read_only(path)?).open(&order.key) {
                 Ok(Found::Good(artifact)) => Ok(vec![artifact.into()]),
-                Ok(_) => Ok(Vec::new()),
+                Ok(Found::Bad(flaw)) => {
+                    let action = format!("look at what was stored in {store:?}");
+                    Err(because(STEP, Blame::Host, action, &flaw.to_string()))
+                }
+                Ok(Found::Absent) => Ok(Vec::new()),
                 Err(e) => Err(failed(Blame::Host, &e)),
             }
         }
@@ -133,7 +136,9 @@ impl Order {
         };
         let copy = self.snapshot()?;
         sync.send_fds(STEP, &FromInit::Claimed, &[copy.as_fd()])?;
-        drop(copy);
+        let copied = File::from(copy);
+        let size = copied.metadata().map_or(0, |meta| meta.len());
+        drop(copied);
         let Some((ToInit::Keep, mut fds)) = sync.receive_fds(STEP)? else {
             // It could not be compiled, or the daemon is gone.
             return Ok(());
@@ -142,15 +147,14 @@ impl Order {
         let artifact = File::from(fds.pop().ok_or_else(lost)?);
         // Whatever the compiler has become, nothing of it writes to this any more.
         fd::seal(&artifact).at(STEP, || "seal an artifact".to_owned())?;
-        self.check_size(&artifact)?;
+        self.check_size(size, &artifact)?;
         let stored = self.store.insert(&self.key, &artifact);
         stored.map_err(|e| failed(Blame::Host, &e))
     }
 
     /// A small module must not fill the disk.
-    fn check_size(&self, artifact: &File) -> Result<(), SetupError> {
-        let size = |file: &File| file.metadata().map_or(0, |meta| meta.len());
-        let (module, artifact) = (size(&self.module), size(artifact));
+    fn check_size(&self, module: u64, artifact: &File) -> Result<(), SetupError> {
+        let artifact = artifact.metadata().map_or(u64::MAX, |meta| meta.len());
         if artifact
             <= module
                 .saturating_mul(MAX_GROWTH)
@@ -192,12 +196,14 @@ fn wait<T>(
     sync: &Sync,
     attempt: impl Fn() -> Result<Option<T>, hull_artifact::Error>,
 ) -> Result<Option<T>, SetupError> {
+    let mut pause = LOOK_AGAIN;
     while !sync.is_abandoned() {
         if let Some(had) = attempt().map_err(|e| failed(Blame::Host, &e))? {
             return Ok(Some(had));
         }
         // flock(2) has no time limit, and a signal to end it is no simpler.
-        std::thread::sleep(LOOK_AGAIN);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LOOK_AGAIN_AT_LAST);
     }
     Ok(None)
 }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 /// Largest module that is run. The largest that are known, whole language runtimes, have some 50 MiB.
 pub(crate) const MAX_MODULE: u64 = 256 << 20;
 
-/// How often a damaged artifact is made anew before we give up.
+/// How many artifacts are tried before we give up: what is in the store, and what is made instead.
 const ATTEMPTS: u32 = 3;
 
 /// Everything that becoming a Wasm guest takes, all of it from the daemon.
@@ -56,17 +56,18 @@ pub(super) fn obtain(
         home,
     };
     sync.send_fds(step, &request, &[module.as_fd()])?;
-    let mut flaw = String::new();
-    for _ in 0..ATTEMPTS {
+    for left in (0..ATTEMPTS).rev() {
         let (runner, key) = receive(sync)?;
-        match hull_artifact::verify(&runner.artifact, &key) {
+        let flaw = match hull_artifact::verify(&runner.artifact, &key) {
             Ok(()) => return Ok(runner),
-            Err(found) => flaw = found.to_string(),
+            Err(flaw) => flaw.to_string(),
+        };
+        if left == 0 {
+            return Err(because(step, Blame::Host, action, &flaw));
         }
-        let flaw = flaw.clone();
         sync.send(step, &FromInit::BadArtifact { flaw })?;
     }
-    Err(because(step, Blame::Host, action, &flaw))
+    Err(because(step, Blame::Hull, action, "it was never tried"))
 }
 
 fn receive(sync: &Sync) -> Result<(Runner, Key), SetupError> {
@@ -96,6 +97,11 @@ fn receive(sync: &Sync) -> Result<(Runner, Key), SetupError> {
 pub(super) fn execute(runner: &Runner, process: &Process) -> Result<(), SetupError> {
     let step = Step::Exec;
     cred::no_new_privileges().at(step, || "set no_new_privs".to_owned())?;
+    match cred::limit_bounding_set(0) {
+        // Without CAP_SETPCAP it stays; with no_new_privs nothing can be gained from it.
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(errno) => return Err(errno).at(step, || "empty the bounding set".to_owned()),
+    }
     cred::set_ambient(0).at(step, || "clear ambient capabilities".to_owned())?;
     cred::set_capabilities(ThreadCapabilities::default())
         .at(step, || "drop all capabilities".to_owned())?;
