@@ -10,6 +10,7 @@ use std::thread;
 
 use hull_e2e::artifacts::{self, Stored};
 use hull_e2e::{Case, Containerd, Image, Lab, Spec, block, ctr};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 const HELLO: &str = "/wasm/hello.wasm";
 
@@ -362,4 +363,32 @@ fn store_that_is_replaced_under_a_daemon() {
     is_good(&artifacts::single(&lab.artifacts()));
     assert_eq!(compiled(&c.bundle.log()), 2, "sleep and hello, once each");
     assert_eq!(artifacts::list(&moved).len(), 1);
+}
+
+#[test]
+fn store_that_cannot_hold_code_is_refused_in_one_line() {
+    let lab = Lab::wasm();
+    fs::create_dir_all(lab.artifacts()).unwrap();
+    let noexec = MsFlags::MS_NOEXEC | MsFlags::MS_NOSUID;
+    mount(
+        Some("tmpfs"),
+        &lab.artifacts(),
+        Some("tmpfs"),
+        noexec,
+        Some("mode=0700"),
+    )
+    .unwrap();
+    let c = lab.container(&Spec::new([HELLO]));
+    let created = c.try_create();
+    umount2(&lab.artifacts(), MntFlags::MNT_DETACH).unwrap();
+    let error = created.unwrap_err();
+    let store = lab.artifacts();
+    for part in [store.to_str().unwrap(), "noexec", "HULL_ARTIFACTS"] {
+        assert!(
+            error.message().contains(part),
+            "{part}: {}",
+            error.message()
+        );
+    }
+    assert!(!error.message().contains('\n'));
 }
