@@ -95,7 +95,10 @@ fn clean_up(state: &StateFile) -> Result<(), Error> {
 /// file need not name it: the path follows from the id.
 fn clean_up_compilation(args: &Args) -> Result<(), Error> {
     let path = crate::wasm::cgroups_path(&args.namespace, &args.id);
-    let cgroup = hull_cgroup::Layout::detect()?.resolve(&path)?;
+    let Ok(cgroup) = hull_cgroup::Layout::detect()?.resolve(&path) else {
+        // An id so long that its compiler could have had no cgroup either, and was never run.
+        return Ok(());
+    };
     hull_cgroup::kill_within(&cgroup, COMPILATION_DEADLINE)?;
     Ok(hull_cgroup::remove(&cgroup)?)
 }

@@ -120,7 +120,8 @@ pub enum WasmJob {
     /// Compiling the module whose file comes with the request, as far as that touches the store. Waits
     /// until nobody else compiles it; is done at once if a good artifact is there then. Else says
     /// [`Claimed`](crate::FromInit::Claimed) with a sealed copy of the module, waits for
-    /// [`Keep`](crate::ToInit::Keep) with the artifact and puts that into the store.
+    /// [`Keep`](crate::ToInit::Keep) with the artifact and puts that into the store. Brings the stored
+    /// artifact, opened through a read-only view.
     Compile {
         /// The store's directory.
         store: String,

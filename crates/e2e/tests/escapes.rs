@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hull_e2e::{
-    Container, HookKind, Lab, Spec, Streams, block, cgroup, procfs, read_output, target,
+    Container, HookKind, Lab, Spec, Streams, block, cgroup, is_one_clear_line, procfs, read_output,
+    target,
 };
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
@@ -113,21 +114,6 @@ fn create_at_once(c: &Container<'_>) -> Result<u32, String> {
     let created = block(async { tokio::time::timeout(AT_ONCE, c.task.create(&request)).await });
     let created = created.unwrap_or_else(|_elapsed| panic!("no answer within {AT_ONCE:?}"));
     created.map_err(|error| error.message().to_owned())
-}
-
-#[track_caller]
-fn is_one_clear_line(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "{text:?} does not name {part:?}");
-    }
-    if target::is_hull() {
-        assert!(!text.trim().contains('\n'), "more than one line: {text:?}");
-        assert!(
-            !text.is_empty() && text.len() < 500,
-            "{} bytes: {text:?}",
-            text.len()
-        );
-    }
 }
 
 /// Create fails at once with one clear line.

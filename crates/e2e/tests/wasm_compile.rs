@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hull_e2e::{
-    Case, Container, Containerd, Image, Lab, Spec, artifacts, cgroup, ctr, eventually, leaks,
-    procfs, target,
+    Case, Container, Containerd, Image, Lab, Spec, artifacts, cgroup, ctr, eventually,
+    is_one_clear_line, leaks, procfs, target,
 };
 
 /// A module that keeps the compiler busy for seconds.
@@ -40,18 +40,7 @@ fn compiler(group: &str) -> u32 {
 #[track_caller]
 fn fails_to_create(c: &Container<'_>, parts: &[&str]) {
     let error = c.try_create().unwrap_err();
-    for part in parts {
-        assert!(
-            error.message().contains(part),
-            "{part}: {}",
-            error.message()
-        );
-    }
-    assert!(
-        !error.message().trim().contains('\n'),
-        "{}",
-        error.message()
-    );
+    is_one_clear_line(error.message(), parts);
     assert_eq!(jails(&c.cgroup()), Vec::<PathBuf>::new());
 }
 
