@@ -13,6 +13,7 @@ mod plan;
 mod request;
 mod step;
 mod sync;
+mod trace;
 mod wasm;
 
 pub use cgroup::{
@@ -29,6 +30,7 @@ pub use plan::{
 pub use request::{FdRole, Reply, Request, Spawn};
 pub use step::{Blame, SetupError, Step};
 pub use sync::{FromInit, ToInit};
+pub use trace::{Mark, TRACE_ANNOTATION, TRACE_FILE, Trace, Who};
 pub use wasm::{Payload, Preopen, RUNNER_FDS, RunnerConfig};
 
 use serde::{Serialize, de::DeserializeOwned};
