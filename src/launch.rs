@@ -17,11 +17,12 @@ use crate::error::Error;
 use crate::events::Io;
 use crate::options::Options;
 use crate::stdio::{self, Stdio};
+use crate::trace::Recorder;
 use crate::wasm::{Asking, Guest};
 use gate::{SETUP_DEADLINE, until_exec, until_ready};
 use hull_abi::{
-    CgroupPaths, CgroupSetup, ContainerId, ExecPlan, FdRole, HostJob, HostMount, NamespaceKind,
-    Plan, SetupError, Spawn,
+    CgroupPaths, CgroupSetup, ContainerId, ExecPlan, FdRole, HostJob, HostMount, Moments,
+    NamespaceKind, Plan, SetupError, Spawn, Who,
 };
 use hull_launcher::client::{ChildProcess, JobError, Launched, SpawnArgs, SyncSocket};
 use place::remember;
@@ -74,20 +75,30 @@ pub(crate) struct ExecArgs {
 /// # Errors
 /// The step that failed; nothing is left of the container then.
 pub(crate) async fn create(shared: &Shared, args: CreateArgs) -> Result<Created, Error> {
+    let mut trace = Recorder::default();
+    trace.note("lower config.json");
     let (plan, place) = decide(shared, &args)?;
     for warning in &plan.warnings {
         log::warn!("container {}: {warning}", place.id);
     }
+    trace.note("state file");
     remember(&plan, &place, 0)?;
-    prepare(shared, &args, &plan, &place).await?;
-    match init(shared, &args, &plan, &place).await {
-        Ok(Waiting { child, stdio, gate }) => Ok(Created {
-            plan,
-            place,
-            child,
-            stdio,
-            gate,
-        }),
+    trace.note("prepare");
+    trace.add(Who::Job, prepare(shared, &args, &plan, &place).await?);
+    match init(shared, &args, &plan, &place, &mut trace).await {
+        Ok(Waiting { child, stdio, gate }) => {
+            trace.note("created");
+            if plan.trace {
+                trace.write(&place.bundle);
+            }
+            Ok(Created {
+                plan,
+                place,
+                child,
+                stdio,
+                gate,
+            })
+        }
         Err(error) => {
             undo(shared, &plan, &place).await;
             Err(error)
@@ -156,7 +167,7 @@ async fn prepare(
     args: &CreateArgs,
     plan: &Plan,
     place: &Place,
-) -> Result<(), Error> {
+) -> Result<Moments, Error> {
     let setup = CgroupSetup {
         paths: place.cgroup.clone(),
         resources: plan.resources.clone(),
@@ -166,8 +177,8 @@ async fn prepare(
         rootfs: plan.root.path.clone(),
         cgroup: Some(setup),
     };
-    match shared.launcher.run(&job, PREPARE_DEADLINE).await {
-        Ok(()) => Ok(()),
+    match shared.launcher.run_noting(&job, PREPARE_DEADLINE).await {
+        Ok(moments) => Ok(moments),
         Err(JobError::Failed(error)) => {
             // It has undone what it did.
             forget(place);
@@ -212,7 +223,9 @@ async fn init(
     args: &CreateArgs,
     plan: &Plan,
     place: &Place,
+    trace: &mut Recorder,
 ) -> Result<Waiting, Error> {
+    trace.note("streams");
     let (streams, fds) = stdio::prepare(&args.streams, place.io_owner)?;
     let new = |n: &&hull_abi::NamespacePlan| n.path.is_none();
     let spawn = Spawn::Init {
@@ -225,6 +238,7 @@ async fn init(
         cgroup: place.cgroup.clone(),
         keyring: place.keyring.clone(),
     };
+    trace.note("clone init");
     let body = encode(plan)?;
     let launched = shared
         .launcher
@@ -232,9 +246,13 @@ async fn init(
         .await?;
     let child = Arc::new(launched.process);
     let setup = async {
+        trace.note("remember init");
         remember(plan, place, child.pid())?;
-        let master = until_ready(shared, plan, place, &launched.sync, &child).await?;
-        Ok(Arc::new(Stdio::start(streams, master)?))
+        trace.note("wait for init");
+        let ready = until_ready(shared, plan, place, &launched.sync, &child).await?;
+        trace.add(Who::Init, ready.moments);
+        trace.note("start streams");
+        Ok(Arc::new(Stdio::start(streams, ready.master)?))
     };
     match setup.await {
         Ok(stdio) => Ok(Waiting {

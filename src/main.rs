@@ -24,6 +24,7 @@ mod service;
 mod start;
 mod state_file;
 mod stdio;
+mod trace;
 mod wasm;
 
 use args::Command;

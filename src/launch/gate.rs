@@ -4,13 +4,21 @@ use super::{HOOKS_DEADLINE, Place, hooks};
 use crate::daemon::Shared;
 use crate::error::Error;
 use crate::wasm::{Asking, Guest};
-use hull_abi::{Blame, FromInit, Hook, Plan, SetupError, Step, ToInit};
+use hull_abi::{Blame, FromInit, Hook, Moments, Plan, SetupError, Step, ToInit};
 use hull_launcher::client::{ChildProcess, SyncSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// How long a new process may take from one message to the next.
 pub(super) const SETUP_DEADLINE: Duration = Duration::from_secs(60);
+
+/// An init process at the gate.
+pub(super) struct Ready {
+    /// The master side of its terminal, if it has one.
+    pub(super) master: Option<OwnedFd>,
+    /// How it got there.
+    pub(super) moments: Moments,
+}
 
 /// Answers the new init process until it waits at the gate.
 pub(super) async fn until_ready(
@@ -19,7 +27,7 @@ pub(super) async fn until_ready(
     place: &Place,
     sync: &SyncSocket,
     child: &ChildProcess,
-) -> Result<Option<OwnedFd>, Error> {
+) -> Result<Ready, Error> {
     let mut master = None;
     let (process, pid) = (&plan.process, child.pid());
     let mut asking = Asking::new(
@@ -41,7 +49,7 @@ pub(super) async fn until_ready(
                 Error::Deadline(format!("the init process is not ready after {seconds} s"))
             })?;
         match received {
-            Ok((FromInit::Ready, _)) => return Ok(master),
+            Ok((FromInit::Ready { moments }, _)) => return Ok(Ready { master, moments }),
             Ok((FromInit::Console, mut fds)) => master = fds.pop(),
             Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
                 Box::pin(asking.answer(word, fds, sync)).await?;
@@ -55,7 +63,10 @@ pub(super) async fn until_ready(
             }
             Ok((FromInit::Failed(error), _)) => return Err(error.into()),
             Ok((
-                FromInit::Execing | FromInit::Done | FromInit::Claimed | FromInit::Cloned { .. },
+                FromInit::Execing
+                | FromInit::Done { .. }
+                | FromInit::Claimed
+                | FromInit::Cloned { .. },
                 _,
             ))
             | Err(_) => return Err(killed(Step::Gate)),
@@ -119,9 +130,9 @@ pub(super) async fn until_exec(
                 }
             }
             Ok((
-                FromInit::Ready
+                FromInit::Ready { .. }
                 | FromInit::Hooks
-                | FromInit::Done
+                | FromInit::Done { .. }
                 | FromInit::Claimed
                 | FromInit::Cloned { .. },
                 _,

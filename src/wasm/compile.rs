@@ -54,7 +54,7 @@ async fn converse(order: Order<'_>, job: &Job, limits: jail::Limits) -> Result<F
         job.answer(&ToInit::Keep, &[artifact.as_fd()]).await?;
         (word, fds) = job.next(KEEP_DEADLINE).await?;
     }
-    if word == FromInit::Done {
+    if matches!(word, FromInit::Done { .. }) {
         fds.pop().map(File::from).ok_or_else(lost)
     } else {
         Err(Error::Wasm("the launcher answers out of order".to_owned()))

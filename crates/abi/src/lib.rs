@@ -30,7 +30,7 @@ pub use plan::{
 pub use request::{FdRole, Reply, Request, Spawn};
 pub use step::{Blame, SetupError, Step};
 pub use sync::{FromInit, ToInit};
-pub use trace::{Mark, TRACE_ANNOTATION, TRACE_FILE, Trace, Who};
+pub use trace::{Mark, Moments, TRACE_ANNOTATION, TRACE_FILE, Trace, Who};
 pub use wasm::{Payload, Preopen, RUNNER_FDS, RunnerConfig};
 
 use serde::{Serialize, de::DeserializeOwned};

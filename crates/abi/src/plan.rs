@@ -245,6 +245,8 @@ pub struct Plan {
     pub state: HookState,
     /// What was ignored and why; one line each, for the log.
     pub warnings: Vec<String>,
+    /// Whether to write down when what happened ([`TRACE_FILE`](crate::TRACE_FILE)).
+    pub trace: bool,
 }
 
 /// An additional process in a running container.

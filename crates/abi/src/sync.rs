@@ -23,7 +23,7 @@
 //! and receives with plain read(2): the container's seccomp filter may be in force and must only allow
 //! those. `Wasm` and `Runner` carry descriptors and take sendmsg(2) and recvmsg(2).
 
-use crate::SetupError;
+use crate::{Moments, SetupError};
 use serde::{Deserialize, Serialize};
 
 /// From the new process.
@@ -54,13 +54,19 @@ pub enum FromInit {
         flaw: String,
     },
     /// Waiting at the gate.
-    Ready,
+    Ready {
+        /// How it got there.
+        moments: Moments,
+    },
     /// execve comes next.
     Execing,
     /// A job has the right to compile and waits for the artifact; the module comes with this datagram.
     Claimed,
     /// A job is done; what it was to bring comes with this datagram.
-    Done,
+    Done {
+        /// How it got there.
+        moments: Moments,
+    },
     /// This step failed; the process ends.
     Failed(SetupError),
 }

@@ -4,6 +4,7 @@
 //! together. Where the annotation [`TRACE_ANNOTATION`] asks for it, the [`Trace`] is written into the
 //! bundle as [`TRACE_FILE`].
 
+use crate::Step;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -12,6 +13,9 @@ pub const TRACE_ANNOTATION: &str = "io.containerd.hull.trace";
 
 /// Name of the trace file in the bundle: JSON of a [`Trace`].
 pub const TRACE_FILE: &str = "trace.json";
+
+/// The steps that a process has begun, each with its moment in nanoseconds of CLOCK_MONOTONIC.
+pub type Moments = Vec<(Step, u64)>;
 
 /// The process in which something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,7 +34,7 @@ pub enum Who {
 pub struct Mark {
     /// Where.
     pub who: Who,
-    /// What began, e.g. a [`Step`](crate::Step)'s name.
+    /// What began, e.g. a [`Step`]'s name.
     pub what: Cow<'static, str>,
     /// Nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share.
     pub at_ns: u64,

@@ -6,7 +6,7 @@ mod wasm;
 
 use crate::failure::{At, because, from_cgroup};
 use crate::sync::Sync;
-use crate::{fault, hook};
+use crate::{hook, step};
 use hull_abi::{
     Blame, CgroupPaths, CgroupSetup, FromInit, Hook, HostJob, HostMount, SetupError, Step,
 };
@@ -22,6 +22,7 @@ const KILL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Does the job in `body` and says that it is done.
 pub(crate) fn run(sync: &Sync, body: OwnedFd, file: Option<OwnedFd>) -> Result<(), SetupError> {
+    step::note(Step::Plan);
     let bytes =
         hull_sys::fd::read_to_end(body, MAX_JOB).at(Step::Plan, || "read a job".to_owned())?;
     let job: HostJob = hull_abi::decode(&bytes).map_err(|e| {
@@ -34,7 +35,8 @@ pub(crate) fn run(sync: &Sync, body: OwnedFd, file: Option<OwnedFd>) -> Result<(
     })?;
     let brought = perform(sync, job, file)?;
     let fds: Vec<_> = brought.iter().map(AsFd::as_fd).collect();
-    sync.send_fds(Step::Plan, &FromInit::Done, &fds)
+    let moments = step::moments();
+    sync.send_fds(Step::Plan, &FromInit::Done { moments }, &fds)
 }
 
 /// Gives what the job was to bring.
@@ -93,9 +95,9 @@ fn prepare(
     rootfs: &str,
     cgroup: Option<&CgroupSetup>,
 ) -> Result<(), SetupError> {
-    fault::point(Step::RootfsMount)?;
+    step::begin(Step::RootfsMount)?;
     rootfs::mount(mounts, rootfs)?;
-    let made = fault::point(Step::Cgroup).and_then(|()| match cgroup {
+    let made = step::begin(Step::Cgroup).and_then(|()| match cgroup {
         Some(setup) => hull_cgroup::create(setup).map_err(|e| from_cgroup(Step::Cgroup, &e)),
         None => Ok(()),
     });
@@ -130,11 +132,11 @@ pub fn run_poststop(hooks: &[Hook], state: &str, cwd: &str) -> Result<(), SetupE
 /// # Errors
 /// With the step that failed; what was missing already is no failure.
 pub fn release(rootfs: &str, unmount: bool, cgroup: &CgroupPaths) -> Result<(), SetupError> {
-    fault::point(Step::CgroupRemove)?;
+    step::begin(Step::CgroupRemove)?;
     let removed = empty_cgroup(cgroup).and_then(|()| {
         hull_cgroup::remove(cgroup).map_err(|e| from_cgroup(Step::CgroupRemove, &e))
     });
-    fault::point(Step::RootfsUnmount)?;
+    step::begin(Step::RootfsUnmount)?;
     let unmounted = if unmount {
         rootfs::unmount(Path::new(rootfs))
     } else {

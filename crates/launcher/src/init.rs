@@ -20,7 +20,7 @@ pub(crate) use wasm::MAX_MODULE;
 
 use crate::failure::{At, because};
 use crate::sync::Sync;
-use crate::{fault, hook};
+use crate::{fault, hook, step};
 use hull_abi::{Blame, CgroupPaths, ExecPlan, FromInit, Plan, Process, SetupError, Step, ToInit};
 use hull_sys::clone::{CloneArgs, Cloned, clone3};
 use hull_sys::single::SingleThreaded;
@@ -47,59 +47,64 @@ pub(crate) fn run(
     membership: &Membership,
 ) -> Result<(), SetupError> {
     let Membership { cgroup, keyring } = membership;
-    fault::point(Step::Plan)?;
+    step::begin(Step::Plan)?;
     let plan: Plan = read_plan(body)?;
     let process = &plan.process;
 
     // The cgroup before the cgroup namespace, whose root is wherever we are then.
-    fault::point(Step::JoinCgroup)?;
+    step::begin(Step::JoinCgroup)?;
     cgroups::join(cgroup)?;
-    fault::point(Step::Namespaces)?;
+    step::begin(Step::Namespaces)?;
     namespaces::enter(&plan)?;
-    fault::point(Step::Session)?;
+    step::begin(Step::Session)?;
     session::begin()?;
     session::set_oom_score(process.oom_score_adj)?;
+    step::note(Step::Keyring);
     // Before the credentials change: the keyring belongs to whoever makes it.
     session::join_keyring(keyring.as_deref())?;
+    step::note(Step::Loopback);
     namespaces::loopback(&plan)?;
 
-    fault::point(Step::RootfsPrepare)?;
+    step::begin(Step::RootfsPrepare)?;
     let root = root::prepare(&plan.root)?;
-    fault::point(Step::Mounts)?;
+    step::begin(Step::Mounts)?;
     let late = mounts::make(&root, &plan.mounts, cgroup)?;
-    fault::point(Step::Devices)?;
+    step::begin(Step::Devices)?;
     devices::make(&root, &plan)?;
     // The host's tree can still be seen: last chance for hooks to bring something in.
     if let Some(pid) = runtime_hooks(sync, &plan)? {
         create_container_hooks(&plan, pid)?;
     }
-    fault::point(Step::PivotRoot)?;
+    step::begin(Step::PivotRoot)?;
     root::pivot(root, &plan)?;
 
     // From here on every path is the container's.
     devices::reopen_null_stdio()?;
     console::working_directory(&process.cwd)?;
-    fault::point(Step::Console)?;
+    step::begin(Step::Console)?;
     console::attach_for_init(sync, process)?;
     namespaces::set_names(&plan)?;
     // Our own view of /proc: the container may have covered or replaced its own.
     let procfs = procfs::Procfs::open_if_needed(process, &plan.sysctls)?;
-    fault::point(Step::Sysctl)?;
+    step::begin(Step::Sysctl)?;
     procfs::apply_sysctls(procfs.as_ref(), &plan.sysctls)?;
     // After everything that writes to them.
+    step::note(Step::ReadonlyMounts);
     mounts::make_read_only(late)?;
     root::make_read_only(&plan.root)?;
+    step::note(Step::ReadonlyPaths);
     masks::read_only(&plan.readonly_paths)?;
-    fault::point(Step::MaskedPaths)?;
+    step::begin(Step::MaskedPaths)?;
     masks::hide(&plan.masked_paths)?;
     let program = exec::prepare(sync, process, procfs, compiler)?;
 
-    fault::point(Step::Gate)?;
-    sync.send(Step::Gate, &FromInit::Ready)?;
+    step::begin(Step::Gate)?;
+    let moments = step::moments();
+    sync.send(Step::Gate, &FromInit::Ready { moments })?;
     let ToInit::Start { pid } = sync.receive(Step::Gate)? else {
         return Err(out_of_order(Step::Gate));
     };
-    fault::point(Step::StartContainerHooks)?;
+    step::begin(Step::StartContainerHooks)?;
     hook::run_all(hook::Batch {
         step: Step::StartContainerHooks,
         kind: "startContainer",
@@ -108,7 +113,7 @@ pub(crate) fn run(
         cwd: "/",
         default_env: &process.env,
     })?;
-    fault::point(Step::Exec)?;
+    step::begin(Step::Exec)?;
     exec::execute(sync, process, program)
 }
 
@@ -193,7 +198,7 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
     {
         return Ok(None);
     }
-    fault::point(Step::RuntimeHooks)?;
+    step::begin(Step::RuntimeHooks)?;
     sync.send(Step::RuntimeHooks, &FromInit::Hooks)?;
     match sync.receive(Step::RuntimeHooks)? {
         ToInit::Proceed { pid } => Ok(Some(pid)),
@@ -205,7 +210,7 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
 
 /// Container namespaces, but programs of the runtime's file system.
 fn create_container_hooks(plan: &Plan, pid: i32) -> Result<(), SetupError> {
-    fault::point(Step::CreateContainerHooks)?;
+    step::begin(Step::CreateContainerHooks)?;
     hook::run_all(hook::Batch {
         step: Step::CreateContainerHooks,
         kind: "createContainer",

@@ -18,4 +18,5 @@ pub mod host;
 mod init;
 pub mod server;
 mod spawn;
+mod step;
 mod sync;

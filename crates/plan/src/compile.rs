@@ -55,6 +55,7 @@ pub struct CompileInputs<'a> {
 #[must_use]
 pub fn compile_plan(inputs: &CompileInputs<'_>) -> Plan {
     Plan {
+        trace: false,
         namespaces: namespaces(),
         root: Root {
             path: inputs.root.to_owned(),

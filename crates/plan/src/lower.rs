@@ -6,7 +6,7 @@ use crate::{
     config, devices, hooks, mounts, namespaces, payload, process, resources, root, seccomp, state,
     sysctl,
 };
-use hull_abi::{ExecPlan, Plan, Resources, Seccomp};
+use hull_abi::{ExecPlan, Plan, Resources, Seccomp, TRACE_ANNOTATION};
 use oci_spec::runtime::{Linux, Spec};
 
 /// Decides everything about a container.
@@ -56,6 +56,7 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         hooks: hooks::lower(&spec)?,
         cgroups_path: resources::cgroups_path(linux, inputs)?,
         resources: new_resources(linux, &mut warnings)?,
+        trace: trace(&spec)?,
         namespaces,
         warnings,
     })
@@ -132,6 +133,22 @@ fn check_mount_label(linux: &Linux) -> Result<(), Invalid> {
     match linux.mount_label().as_deref() {
         None | Some("") => Ok(()),
         Some(_) => Err(Invalid::unsupported("linux.mountLabel", "a mount label is")),
+    }
+}
+
+/// Whether the annotation asks for a trace.
+fn trace(spec: &Spec) -> Result<bool, Invalid> {
+    let given = spec.annotations().as_ref();
+    match given
+        .and_then(|given| given.get(TRACE_ANNOTATION))
+        .map(String::as_str)
+    {
+        None | Some("no") => Ok(false),
+        Some("yes") => Ok(true),
+        Some(other) => Err(Invalid::new(
+            format!("annotations[{TRACE_ANNOTATION:?}]"),
+            format!("{other:?} is not \"yes\" or \"no\""),
+        )),
     }
 }
 

@@ -10,6 +10,7 @@
 )]
 
 pub mod bpf;
+pub mod clock;
 pub mod clone;
 pub mod cred;
 pub mod eventfd;

@@ -47,3 +47,22 @@ pub fn make_controlling(terminal: impl AsFd) -> Result<()> {
     let ret = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCSCTTY, 0) };
     check(libc::c_long::from(ret)).map(drop)
 }
+
+/// The size of a terminal in characters: columns and rows. A terminal that was never told its size
+/// has 0 of both.
+///
+/// # Errors
+/// `ENOTTY` when it is no terminal.
+pub fn size(terminal: impl AsFd) -> Result<(u16, u16)> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let raw = terminal.as_fd().as_raw_fd();
+    // SAFETY: TIOCGWINSZ writes one winsize, which outlives the call.
+    let ret = unsafe { libc::ioctl(raw, libc::TIOCGWINSZ, std::ptr::from_mut(&mut size)) };
+    check(libc::c_long::from(ret))?;
+    Ok((size.ws_col, size.ws_row))
+}

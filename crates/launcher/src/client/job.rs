@@ -1,7 +1,7 @@
 //! Jobs on the host's side, with a deadline.
 
 use super::{ChildProcess, Launched, Launcher, SpawnArgs, broken};
-use hull_abi::{FdRole, FromInit, HostJob, SetupError, Spawn, ToInit};
+use hull_abi::{FdRole, FromInit, HostJob, Moments, SetupError, Spawn, ToInit};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -39,7 +39,21 @@ impl Launcher {
     /// # Errors
     /// The job's own failure, or that it died or took too long.
     pub async fn run(&self, job: &HostJob, deadline: Duration) -> Result<(), JobError> {
-        self.fetch(job, deadline).await.map(drop)
+        self.run_noting(job, deadline).await.map(drop)
+    }
+
+    /// As [`Launcher::run`]; gives the moments at which the job began its steps.
+    ///
+    /// # Errors
+    /// As [`Launcher::run`].
+    pub async fn run_noting(&self, job: &HostJob, deadline: Duration) -> Result<Moments, JobError> {
+        let job = self.begin(job, None).await?;
+        let (word, _) = job.next(deadline).await?;
+        job.end().await;
+        let FromInit::Done { moments } = word else {
+            return Err(JobError::Broken(broken("the job spoke out of order")));
+        };
+        Ok(moments)
     }
 
     /// As [`Launcher::run`], for a job that brings descriptors.
@@ -78,7 +92,9 @@ impl Job {
     pub async fn next(&self, deadline: Duration) -> Result<(FromInit, Vec<OwnedFd>), JobError> {
         let Launched { process, sync } = &self.launched;
         let error = match tokio::time::timeout(deadline, sync.receive()).await {
-            Ok(Ok((word @ (FromInit::Done | FromInit::Claimed), fds))) => return Ok((word, fds)),
+            Ok(Ok((word @ (FromInit::Done { .. } | FromInit::Claimed), fds))) => {
+                return Ok((word, fds));
+            }
             Ok(Ok((FromInit::Failed(error), _))) => JobError::Failed(error),
             Ok(_) => JobError::Broken(broken("the job's process died")),
             Err(_) => {

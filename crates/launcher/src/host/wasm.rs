@@ -1,8 +1,8 @@
 //! The host's side of Wasm: the binaries that run and compile it, and the store of artifacts.
 
 use crate::failure::{At, because};
-use crate::fault;
 use crate::init::MAX_MODULE;
+use crate::step;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, SetupError, Step, ToInit, WasmJob};
 use hull_artifact::{CompilerIdentity, EngineId, Found, Key, ModuleDigest, Store};
@@ -122,7 +122,7 @@ struct Order {
 
 impl Order {
     fn compile(&self, sync: &Sync) -> Result<(), SetupError> {
-        fault::point(STEP)?;
+        step::begin(STEP)?;
         let Some(_lock) = wait(sync, || self.store.try_lock(&self.key))? else {
             return Ok(());
         };

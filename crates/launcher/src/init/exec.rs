@@ -4,7 +4,7 @@ use super::procfs::{Procfs, label_on_exec};
 use super::program::Found;
 use super::{cred, filter_comes_early, program, wasm};
 use crate::failure::{At, Blamed, because};
-use crate::fault;
+use crate::step;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, Payload, Process, SetupError, Step};
 use hull_sys::{Errno, fd, process as own, seccomp, signal};
@@ -36,6 +36,7 @@ pub(super) fn prepare(
 ) -> Result<Program, SetupError> {
     label_on_exec(procfs.as_ref(), process)?;
     drop(procfs);
+    step::note(Step::CloseFds);
     // Nothing but the standard streams reaches the program (CVE-2024-21626).
     fd::cloexec_all().at(Step::CloseFds, || "mark descriptors".to_owned())?;
     if filter_comes_early(process) {
@@ -50,7 +51,7 @@ pub(super) fn prepare(
             format!("set limit {number} to {soft}:{hard}")
         })?;
     }
-    fault::point(Step::Credentials)?;
+    step::begin(Step::Credentials)?;
     cred::assume(process)?;
     enter_directory(process, entered)?;
     cred::limit(process)?;
@@ -58,8 +59,9 @@ pub(super) fn prepare(
         hull_sys::cred::no_new_privileges()
             .at(Step::Credentials, || "set no_new_privs".to_owned())?;
     }
-    fault::point(Step::Program)?;
+    step::begin(Step::Program)?;
     let program = find(sync, process, compiler)?;
+    step::note(Step::Seccomp);
     if !filter_comes_early(process) {
         // As late as possible: every system call before it need not be allowed.
         load_filter(process)?;
@@ -98,6 +100,7 @@ fn load_filter(process: &Process) -> Result<(), SetupError> {
         .iter()
         .map(|i| (i.code, i.jt, i.jf, i.k))
         .collect();
+    step::stop_clock();
     seccomp::load(&program, filter.flags).at(Step::Seccomp, || "load the filter".to_owned())
 }
 

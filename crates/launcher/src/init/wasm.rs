@@ -1,7 +1,7 @@
 //! Wasm: from a module in the container to the runner that will run its compiled form.
 
 use crate::failure::{At, Blamed, because};
-use crate::fault;
+use crate::step;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, Process, RUNNER_FDS, SetupError, Step, ToInit};
 use hull_artifact::Key;
@@ -33,8 +33,8 @@ pub(super) fn obtain(
     module: &File,
     home: Option<String>,
 ) -> Result<Runner, SetupError> {
+    step::begin(Step::Artifact)?;
     let step = Step::Artifact;
-    fault::point(step)?;
     let digest = match hull_artifact::digest(module, MAX_MODULE).map_err(|e| fd::errno(&e)) {
         Err(Errno::EFBIG) => {
             let cause = format!("it is larger than {} MiB", MAX_MODULE >> 20);

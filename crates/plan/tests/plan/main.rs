@@ -16,6 +16,7 @@ mod payload;
 mod properties;
 mod refused;
 mod refused_linux;
+mod trace;
 mod update;
 
 use hull_abi::{ContainerId, Plan};
