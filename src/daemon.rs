@@ -4,6 +4,7 @@
 //! is done by children of the launcher.
 
 mod leave;
+mod rest;
 
 use crate::args::Args;
 use crate::container::Request;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(crate) use leave::{Connected, Leave};
+pub(crate) use rest::Rest;
 
 /// How long queued events may take when the daemon leaves.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
@@ -41,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) facts: hull_plan::Host,
     pub(crate) leave: Leave,
     pub(crate) wasm: Wasm,
+    pub(crate) rest: Rest,
 }
 
 impl Shared {
@@ -52,7 +55,7 @@ impl Shared {
     /// A container is gone, or one that was to be made; a shutdown that was asked for before may be
     /// due.
     pub(crate) fn container_removed(&self) {
-        hull_sys::process::trim_heap();
+        self.rest.put_off();
         if self.registry.is_empty() {
             self.leave.emptied();
         }
@@ -156,7 +159,7 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
     )
     .map_err(own("open the log"))?;
     hull_sys::process::set_name(c"containerd-shim").map_err(host("set the process name"))?;
-    hull_sys::process::limit_heap();
+    hull_sys::memory::limit_heap();
     hull_sys::process::disable_huge_pages(true).map_err(host("disable huge pages"))?;
     hull_sys::process::set_child_subreaper().map_err(host("become subreaper"))?;
     hull_sys::process::set_not_dumpable().map_err(host("become non-dumpable"))?;
@@ -181,7 +184,9 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
             facts,
             leave: Leave::default(),
             wasm: Wasm::from_env(),
+            rest: Rest::default(),
         });
+        tokio::spawn(shared.rest.clone().watch());
         let children = signal(SignalKind::child()).map_err(own("watch SIGCHLD"))?;
         let mut signals = Signals::watch()?;
         let reaper = shared.launcher.clone();
@@ -209,11 +214,10 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
 
 /// What lowering a config must know about this host.
 fn facts() -> Result<hull_plan::Host, hull_sys::Errno> {
-    let exists = |path: &str| Path::new(path).exists();
     Ok(hull_plan::Host {
         last_capability: hull_sys::cred::last_capability()?,
         grantable_capabilities: hull_sys::cred::capabilities()?.permitted,
-        default_apparmor: exists("/sys/kernel/security/apparmor"),
-        selinux: exists("/sys/fs/selinux/enforce"),
+        default_apparmor: hull_sys::lsm::apparmor(),
+        selinux: hull_sys::lsm::selinux(),
     })
 }

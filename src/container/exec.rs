@@ -160,6 +160,7 @@ impl Container {
         let Some(mut exec) = self.execs.remove(id) else {
             return;
         };
+        self.shared.rest.put_off();
         exec.process.release_waiters(Exit {
             status: 0,
             at: SystemTime::now(),

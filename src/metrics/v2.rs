@@ -2,7 +2,8 @@
 
 use containerd_shim_protos::cgroups_v2::metrics as message;
 use hull_cgroup::{
-    Hugepages, IoEntry, IoV2, MemoryEvents, MemoryV2, Pids, Pressure, PressureLine, V2,
+    Hugepages, IoEntry, IoV2, MemoryEvents, MemoryV2, Pids, Pressure, PressureLine, Rdma,
+    RdmaEntry, V2,
 };
 use protobuf::MessageField;
 
@@ -14,6 +15,7 @@ pub(super) fn metrics(stats: &V2) -> message::Metrics {
         memory: field(stats.memory.as_ref(), memory),
         io: field(stats.io.as_ref(), io),
         hugetlb: stats.hugepages.iter().map(hugetlb).collect(),
+        rdma: field(stats.rdma.as_ref(), rdma),
         memory_events: field(stats.memory_events.as_ref(), memory_events),
         ..Default::default()
     }
@@ -127,6 +129,20 @@ fn hugetlb(pages: &Hugepages) -> message::HugeTlbStat {
         max: pages.max_bytes,
         pagesize: pages.page_size.clone(),
         failcnt: pages.failures,
+        ..Default::default()
+    }
+}
+
+fn rdma(rdma: &Rdma) -> message::RdmaStat {
+    let entry = |entry: &RdmaEntry| message::RdmaEntry {
+        device: entry.device.clone(),
+        hca_handles: entry.hca_handles,
+        hca_objects: entry.hca_objects,
+        ..Default::default()
+    };
+    message::RdmaStat {
+        current: rdma.current.iter().map(entry).collect(),
+        limit: rdma.limit.iter().map(entry).collect(),
         ..Default::default()
     }
 }

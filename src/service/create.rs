@@ -61,7 +61,7 @@ async fn create(
         pid,
     });
     reservation.fill(container::spawn(Arc::clone(shared), created, streams));
-    hull_sys::process::trim_heap();
+    shared.rest.put_off();
     Ok(pid)
 }
 

@@ -1,6 +1,7 @@
 //! Making a container's cgroup in every hierarchy, with its limits.
 
 use crate::Error;
+use crate::absence::{refuse_threaded, unified_mount};
 use crate::files::CgroupDir;
 use crate::layout::below;
 use crate::processes::pids_below;
@@ -8,6 +9,7 @@ use crate::remove::split;
 use crate::routes::{Routes, controllers};
 use crate::update::apply;
 use hull_abi::{CgroupPaths, CgroupSetup};
+use hull_sys::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkdir;
 
@@ -19,14 +21,15 @@ const WALKS: usize = 5;
 /// enabled on them and CPUs handed down. The target must be absent or empty.
 ///
 /// # Errors
-/// [`Error::NotEmpty`] or [`Error::Frozen`] for a target in use, otherwise what could not be made
-/// or written. Every directory made by this call is gone then; directories that were there keep
+/// [`Error::NotEmpty`] or [`Error::Frozen`] for a target in use, [`Error::Threaded`] for one that no
+/// container can use, otherwise what could not be made or written. Every directory made by this call is gone then; directories that were there keep
 /// their limits from before, save those that had been written.
 pub fn create(setup: &CgroupSetup) -> Result<(), Error> {
     let mut made = Vec::new();
     let result = make_all(&setup.paths, &mut made)
         .and_then(|()| Routes::open(&setup.paths))
         .and_then(|routes| {
+            refuse_threaded(&routes)?;
             refuse_frozen(&routes)?;
             apply(&routes, &setup.resources)
         });
@@ -120,6 +123,9 @@ fn walk(mount: &str, path: &str, kind: Kind, made: &mut Vec<String>) -> Result<(
 /// Gives the children every controller that the directory has: all in one write, which the kernel
 /// takes or refuses as a whole, then one by one. One that cannot be enabled is none of the
 /// container's; a limit that needs it will name it.
+///
+/// A directory with processes of its own is left as it is. It would take some controllers all the
+/// same, and turn into one whose children are for threads only.
 fn enable_controllers(dir: &CgroupDir) -> Result<(), Error> {
     let enabled = dir.read("cgroup.subtree_control")?;
     let mut wanted = controllers(dir)?;
@@ -128,13 +134,23 @@ fn enable_controllers(dir: &CgroupDir) -> Result<(), Error> {
         return Ok(());
     }
     let all: Vec<String> = wanted.iter().map(|name| format!("+{name}")).collect();
-    if dir.write("cgroup.subtree_control", &all.join(" ")).is_err() {
-        for one in &all {
-            // EBUSY: the directory has processes of its own. ENOENT: only for threaded children.
-            dir.write("cgroup.subtree_control", one).ok();
+    match dir.write("cgroup.subtree_control", &all.join(" ")) {
+        Err(error) if !has_own_processes(&error) => {
+            for one in &all {
+                dir.write("cgroup.subtree_control", one).ok();
+            }
         }
+        Ok(()) | Err(_) => {}
     }
     Ok(())
+}
+
+/// What the kernel says of controllers for the children of a directory with processes, or of one
+/// that is threaded.
+fn has_own_processes(error: &Error) -> bool {
+    [Errno::EBUSY, Errno::EOPNOTSUPP]
+        .iter()
+        .any(|errno| error.errno() == *errno as i32)
 }
 
 /// Copies the parent's list to a child that has none.
@@ -168,19 +184,6 @@ fn refuse_frozen(routes: &Routes) -> Result<(), Error> {
         }),
         _ => Ok(()),
     }
-}
-
-/// The mount point of the unified tree: the highest directory on the path that is a v2 cgroup.
-fn unified_mount(path: &str) -> Result<String, Error> {
-    let slashes = path.char_indices().filter(|(at, c)| *c == '/' && *at > 0);
-    slashes
-        .filter_map(|(at, _)| path.get(..at))
-        .find(|dir| std::fs::exists(format!("{dir}/cgroup.controllers")).unwrap_or(false))
-        .map(str::to_owned)
-        .ok_or_else(|| Error::Path {
-            path: path.to_owned(),
-            reason: "is not below a v2 cgroup",
-        })
 }
 
 /// Undoes one mkdir.

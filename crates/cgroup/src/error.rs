@@ -27,13 +27,15 @@ pub enum Error {
         /// Why.
         errno: Errno,
     },
-    /// A limit was asked for and no hierarchy has the controller.
-    #[error("{limit} is set, but the {controller} controller is not available on this host")]
+    /// A limit was asked for and the cgroup does not have the controller.
+    #[error("{limit} is set, but the {controller} controller {absence}")]
     NoController {
         /// The limit in the words of config.json.
         limit: &'static str,
         /// The controller.
         controller: String,
+        /// Why it is not there.
+        absence: Absence,
     },
     /// The controller is there, but not the file that this limit needs.
     #[error("{limit} is set, but the kernel does not have {path}")]
@@ -73,6 +75,14 @@ pub enum Error {
         /// The directory.
         path: String,
     },
+    /// No container can live there: only threads of one process could.
+    #[error("cgroup {path} cannot hold a container: {culprit} is threaded")]
+    Threaded {
+        /// The directory.
+        path: String,
+        /// The directory that makes it so: itself or one above it.
+        culprit: String,
+    },
     /// The kernel did not finish in time.
     #[error("{path} {what} after {seconds} s")]
     Timeout {
@@ -96,13 +106,31 @@ pub enum Error {
     NoHierarchy,
 }
 
+/// Why a cgroup does not have a controller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Absence {
+    /// No hierarchy has it.
+    #[error("is not available on this host")]
+    Host,
+    /// A directory above the cgroup does not hand it down, because its own processes would compete
+    /// with the children
+    /// (<https://docs.kernel.org/admin-guide/cgroup-v2.html#no-internal-process-constraint>).
+    #[error("cannot be enabled in {0}: it has processes of its own")]
+    Processes(String),
+    /// A directory above the cgroup does not hand it down for another reason.
+    #[error("is not enabled in {0}: see its cgroup.subtree_control")]
+    Disabled(String),
+}
+
 impl Error {
     /// The kernel's error number, or the nearest one where the failure is not the kernel's.
     #[must_use]
     pub fn errno(&self) -> i32 {
         let errno = match self {
             Self::Write { errno, .. } | Self::Io { errno, .. } => *errno,
-            Self::NoController { .. } | Self::NoFile { .. } => Errno::EOPNOTSUPP,
+            Self::NoController { .. } | Self::NoFile { .. } | Self::Threaded { .. } => {
+                Errno::EOPNOTSUPP
+            }
             Self::Value { .. } | Self::Path { .. } => Errno::EINVAL,
             Self::NotEmpty { .. } | Self::Frozen { .. } => Errno::EBUSY,
             Self::Timeout { .. } => Errno::ETIMEDOUT,
@@ -124,6 +152,7 @@ impl Error {
             | Self::Value { .. }
             | Self::Path { .. }
             | Self::NotEmpty { .. }
+            | Self::Threaded { .. }
             | Self::Frozen { .. } => Blame::Caller,
             Self::Write { .. }
             | Self::Io { .. }
@@ -178,11 +207,22 @@ mod tests {
         let error = Error::NoController {
             limit: "pids.limit",
             controller: "pids".into(),
+            absence: Absence::Host,
         };
         assert_eq!(
             error.to_string(),
             "pids.limit is set, but the pids controller is not available on this host"
         );
         assert_eq!(error.blame(), Blame::Host);
+        let error = Error::NoController {
+            limit: "pids.limit",
+            controller: "pids".into(),
+            absence: Absence::Processes("/sys/fs/cgroup/a".into()),
+        };
+        assert_eq!(
+            error.to_string(),
+            "pids.limit is set, but the pids controller cannot be enabled in /sys/fs/cgroup/a: it \
+             has processes of its own"
+        );
     }
 }

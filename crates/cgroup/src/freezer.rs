@@ -4,6 +4,7 @@
 //! killed. A v1 freezer keeps SIGKILL waiting until it thaws.
 
 use crate::Error;
+use crate::error::Absence;
 use crate::files::CgroupDir;
 use hull_abi::CgroupPaths;
 use hull_sys::fd::wait_readable;
@@ -35,6 +36,7 @@ pub fn freeze(paths: &CgroupPaths) -> Result<(), Error> {
     let freezer = Freezer::open(paths)?.ok_or(Error::NoController {
         limit: "pause",
         controller: "freezer".to_owned(),
+        absence: Absence::Host,
     })?;
     freezer.freeze(DEADLINE)
 }

@@ -10,6 +10,7 @@
 //! Not here: systemd's units, and joining the unified cgroup (a process is born in it).
 #![forbid(unsafe_code)]
 
+mod absence;
 mod convert;
 mod create;
 mod devices;
@@ -27,7 +28,7 @@ mod stats;
 mod update;
 
 pub use create::create;
-pub use error::Error;
+pub use error::{Absence, Error};
 pub use freezer::{freeze, thaw};
 pub use kill::{kill, kill_within};
 pub use layout::Layout;
@@ -36,7 +37,7 @@ pub use processes::{is_populated, join_self, pids};
 pub use remove::remove;
 pub use stats::{
     BlockIoEntry, CpuV1, CpuV2, Hugepages, IoEntry, IoV2, MemoryCounters, MemoryEvents,
-    MemoryStatV1, MemoryStatV2, MemoryV1, MemoryV2, OomControl, Pids, Pressure, PressureLine,
-    Stats, V1, V2, stats,
+    MemoryStatV1, MemoryStatV2, MemoryV1, MemoryV2, OomControl, Pids, Pressure, PressureLine, Rdma,
+    RdmaEntry, Stats, V1, V2, stats,
 };
 pub use update::update;

@@ -66,6 +66,13 @@ impl Routes {
         self.unified.as_ref()
     }
 
+    /// Whether the v2 cgroup has a controller that is not one of these.
+    pub(crate) fn has_unified_controller_but(&self, these: &[&str]) -> bool {
+        self.unified_controllers
+            .iter()
+            .any(|name| !these.contains(&name.as_str()))
+    }
+
     /// Whether there is no v1 controller: the host is unified.
     pub(crate) fn is_unified(&self) -> bool {
         let named = |names: &[String]| names.iter().all(|name| name.starts_with("name="));

@@ -1,5 +1,6 @@
 //! Writing limits to where their controllers live.
 
+use crate::absence::no_controller;
 use crate::convert::{AFTER_DEVICES, BEFORE_DEVICES, Controller, Missing, Step, Write};
 use crate::files::CgroupDir;
 use crate::routes::{Routes, Version};
@@ -38,10 +39,7 @@ fn limit(routes: &Routes, controller: &Controller, resources: &Resources) -> Res
         .filter(|(version, _)| *version == Version::V1);
     let Some((version, dir)) = found.or_else(|| routes.find(controller.v2)) else {
         return match controller.needed_for(resources)? {
-            Some(limit) => Err(Error::NoController {
-                limit,
-                controller: controller.v2.to_owned(),
-            }),
+            Some(limit) => Err(no_controller(limit, controller.v2, routes)),
             None => Ok(()),
         };
     };
@@ -95,11 +93,26 @@ fn write_together(dir: &CgroupDir, mut writes: Vec<Write>) -> Result<(), Error> 
     }
 }
 
+/// Files that do something to processes: a pid in them would be one of the host's.
+const COMMANDS: [&str; 5] = [
+    "cgroup.freeze",
+    "cgroup.kill",
+    "cgroup.procs",
+    "cgroup.threads",
+    "cgroup.type",
+];
+
 /// `linux.resources.unified`: file by file, and line by line because files such as `io.max` take
 /// one line a write.
 fn verbatim(routes: &Routes, files: &[(String, String)]) -> Result<(), Error> {
     const LIMIT: &str = "unified";
     for (file, value) in files {
+        if COMMANDS.contains(&file.as_str()) {
+            return Err(Error::Value {
+                limit: LIMIT,
+                reason: format!("{file:?} is not a limit"),
+            });
+        }
         let controller = match file.split_once('.') {
             Some((controller, rest)) if !rest.is_empty() && !file.contains(['/', '\0']) => {
                 controller
@@ -119,10 +132,7 @@ fn verbatim(routes: &Routes, files: &[(String, String)]) -> Result<(), Error> {
                     .is_some_and(|(version, _)| version == Version::V2)
         });
         let Some(dir) = dir else {
-            return Err(Error::NoController {
-                limit: LIMIT,
-                controller: controller.to_owned(),
-            });
+            return Err(no_controller(LIMIT, controller, routes));
         };
         for line in value.lines() {
             write(dir, &Write::new(LIMIT, file, line))?;

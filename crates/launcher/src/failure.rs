@@ -50,6 +50,19 @@ pub(crate) fn because(step: Step, blame: Blame, action: String, cause: &str) -> 
     }
 }
 
+/// A failure of clone3(2), whose error number for too many processes asks to try again.
+pub(crate) fn by_clone(errno: Errno) -> SetupError {
+    let action = "clone3".to_owned();
+    if errno != Errno::EAGAIN {
+        return by_errno(Step::Clone, action, errno);
+    }
+    SetupError {
+        cause: "no more processes: pids.limit of the container, or a limit of the host, is reached"
+            .to_owned(),
+        ..by_errno(Step::Clone, action, errno)
+    }
+}
+
 /// A failure of the cgroup crate, whose texts name the object and the cause themselves.
 pub(crate) fn from_cgroup(step: Step, error: &hull_cgroup::Error) -> SetupError {
     SetupError {

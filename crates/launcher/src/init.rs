@@ -18,7 +18,7 @@ mod wasm;
 
 pub(crate) use wasm::MAX_MODULE;
 
-use crate::failure::{At, because};
+use crate::failure::{At, because, by_clone};
 use crate::sync::Sync;
 use crate::{fault, hook, step};
 use hull_abi::{Blame, CgroupPaths, ExecPlan, FromInit, Plan, Process, SetupError, Step, ToInit};
@@ -145,7 +145,7 @@ pub(crate) fn run_exec(
         sibling: true,
         ..CloneArgs::default()
     };
-    match clone3(single, args).at(Step::Clone, || "clone3".to_owned())? {
+    match clone3(single, args).map_err(by_clone)? {
         Cloned::Parent { pid, pidfd } => {
             sync.send_fds(Step::Clone, &FromInit::Cloned { pid }, &[pidfd.as_fd()])?;
             fault::exec_point(Step::Clone)?;

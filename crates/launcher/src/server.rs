@@ -4,8 +4,12 @@ use crate::failure::because;
 use crate::spawn::{Spawned, Spawner};
 use hull_abi::{Blame, Reply, Request, Step};
 use hull_sys::single::SingleThreaded;
-use hull_sys::{Errno, fd, process, socket};
+use hull_sys::{Errno, fd, memory, process, socket};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// After this long without a request the launcher's code is unmapped until it is needed.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Runs the launcher of which descriptor 0 is the socket to the daemon, until the daemon closes it.
 ///
@@ -15,10 +19,14 @@ pub fn serve() -> Result<(), Errno> {
     let single = SingleThreaded::check()?;
     process::set_not_dumpable()?;
     process::set_name(c"hull-launcher")?;
-    process::limit_heap();
+    memory::limit_heap();
     let channel = fd::take_stdio(0)?;
     let spawner = Spawner::new(single)?;
     loop {
+        if !fd::wait_readable(&channel, QUIET)? {
+            // Clones share nothing of that with us: each maps what it runs. EINVAL: it stays mapped.
+            memory::unmap_code().ok();
+        }
         let (bytes, fds) = match socket::receive(&channel) {
             Ok((bytes, _)) if bytes.is_empty() => return Ok(()),
             Ok(datagram) => datagram,

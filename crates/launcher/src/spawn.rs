@@ -1,6 +1,6 @@
 //! Cloning: from a request to a new process, and the first moments inside it.
 
-use crate::failure::{At, Blamed, because};
+use crate::failure::{At, Blamed, because, by_clone};
 use crate::host;
 use crate::init::{self, Membership};
 use crate::sync::Sync;
@@ -126,7 +126,7 @@ impl Spawner {
             }
             (cloned, _, _) => cloned,
         };
-        match cloned.at(Step::Clone, || "clone3".to_owned())? {
+        match cloned.map_err(by_clone)? {
             Cloned::Parent { pid, pidfd } => Ok(Spawned { pid, pidfd }),
             Cloned::Child => child(&self.single, spawn, fds),
         }

@@ -117,7 +117,8 @@ fn mask(set: &Option<Capabilities>) -> u64 {
     })
 }
 
-fn names(mask: u64) -> impl Iterator<Item = &'static str> {
+/// The names of the capabilities in a set, without `CAP_` and in the order of their numbers.
+pub fn names(mask: u64) -> impl Iterator<Item = &'static str> {
     NAMES
         .iter()
         .zip(0_u32..)

@@ -28,6 +28,7 @@ mod state;
 mod sysctl;
 mod unsupported;
 
+pub use capabilities::names as capability_names;
 pub use compile::{CompileInputs, compile_plan};
 pub use invalid::Invalid;
 pub use lower::{lower, lower_exec, lower_resources};

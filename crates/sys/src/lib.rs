@@ -17,6 +17,8 @@ pub mod eventfd;
 pub mod fd;
 pub mod fs;
 pub mod inotify;
+pub mod lsm;
+pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod ns;

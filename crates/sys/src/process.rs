@@ -144,21 +144,6 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Keeps the heap small: one arena, and free memory at its top goes back to the kernel early
-/// ([mallopt(3)](https://man7.org/linux/man-pages/man3/mallopt.3.html)).
-pub fn limit_heap() {
-    // SAFETY: integers only; called before the process has other threads.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
-    // SAFETY: as above.
-    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, 128 * 1024) };
-}
-
-/// Gives free heap memory back to the kernel.
-pub fn trim_heap() {
-    // SAFETY: only touches the allocator's own free memory.
-    unsafe { libc::malloc_trim(0) };
-}
-
 /// Sets the NIS domain name of this UTS namespace
 /// ([setdomainname(2)](https://man7.org/linux/man-pages/man2/setdomainname.2.html)).
 ///

@@ -3,16 +3,16 @@
 
 use crate::{Errno, Result};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv,
+    recvmsg, sendmsg, socketpair,
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Largest datagram that we send or accept: below the default size of a socket's send buffer, above
-/// the size from which the allocator maps fresh zero pages, so that a buffer of which little is used
-/// costs little.
+/// Largest datagram that we send or accept: below the default size of a socket's send buffer.
 pub const MAX_DATAGRAM: usize = 192 * 1024;
+/// Largest datagram for [`read_datagram`].
+pub const MAX_PLAIN_DATAGRAM: usize = 4096;
 /// Most descriptors in one datagram.
 pub const MAX_FDS: usize = 16;
 
@@ -64,9 +64,9 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(
 /// `EAGAIN` on an empty non-blocking socket, `EMSGSIZE` when something was cut off,
 /// `ECONNRESET` when the other side left without reading everything.
 pub fn receive(socket: impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut bytes = vec![0u8; MAX_DATAGRAM];
-    let mut control = nix::cmsg_space!([RawFd; MAX_FDS]);
     let raw = socket.as_fd().as_raw_fd();
+    let mut bytes = vec![0u8; next_len(raw)?.min(MAX_DATAGRAM)];
+    let mut control = nix::cmsg_space!([RawFd; MAX_FDS]);
     let (len, fds, cut) = loop {
         let mut iov = [IoSliceMut::new(&mut bytes)];
         let message = match recvmsg::<()>(
@@ -100,6 +100,16 @@ pub fn receive(socket: impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
     Ok((bytes, fds))
 }
 
+/// The length of the datagram that is received next; waits for one. 0 at the end.
+fn next_len(socket: RawFd) -> Result<usize> {
+    loop {
+        match recv(socket, &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
 /// Sends one datagram with plain write(2), for a process whose seccomp filter may forbid sendmsg.
 ///
 /// # Errors
@@ -108,12 +118,13 @@ pub fn write_datagram(socket: impl AsFd, bytes: &[u8]) -> Result<()> {
     nix::unistd::write(socket, bytes).map(drop)
 }
 
-/// Receives one datagram with plain read(2); empty at the end.
+/// Receives one datagram of up to [`MAX_PLAIN_DATAGRAM`] bytes with plain read(2), which cuts a longer one
+/// off; empty at the end.
 ///
 /// # Errors
 /// As read(2).
 pub fn read_datagram(socket: impl AsFd) -> Result<Vec<u8>> {
-    let mut bytes = vec![0u8; MAX_DATAGRAM];
+    let mut bytes = vec![0u8; MAX_PLAIN_DATAGRAM];
     let len = loop {
         match nix::unistd::read(socket.as_fd(), &mut bytes) {
             Err(Errno::EINTR) => {}

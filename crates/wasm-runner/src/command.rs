@@ -5,7 +5,7 @@ use crate::failure::{Failure, report_trap};
 use crate::limits::Limits;
 use crate::start::{self, Start};
 use crate::{component, lockdown, module};
-use hull_sys::process;
+use hull_sys::{memory, process};
 use std::convert::Infallible;
 use tokio::runtime::{Builder, Runtime};
 use wasmtime::{Engine, Error, Trap, WasmBacktrace};
@@ -14,7 +14,7 @@ use wasmtime_wasi::I32Exit;
 /// Runs the guest on this thread and ends the process with its exit code.
 pub(crate) fn run(start: Start) -> Result<Infallible, Failure> {
     let Start { config, artifact } = start;
-    process::limit_heap();
+    memory::limit_heap();
     process::set_name(&start::process_name(&config.args))
         .map_err(|errno| Failure::internal("cannot set the process name", errno))?;
     lockdown::privileges()?;

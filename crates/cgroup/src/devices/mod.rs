@@ -5,6 +5,7 @@ mod bpf;
 mod v1;
 
 use crate::Error;
+use crate::error::Absence;
 use crate::files::CgroupDir;
 use crate::routes::Routes;
 use hull_abi::DeviceRule;
@@ -28,6 +29,7 @@ pub(crate) fn apply(routes: &Routes, rules: &[DeviceRule]) -> Result<(), Error> 
         None => Err(Error::NoController {
             limit: LIMIT,
             controller: "devices".to_owned(),
+            absence: Absence::Host,
         }),
     }
 }

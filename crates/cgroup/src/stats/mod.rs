@@ -1,6 +1,6 @@
 //! What a cgroup uses, in the terms of containerd's metrics
 //! (`io.containerd.cgroups.v1.Metrics`, `io.containerd.cgroups.v2.Metrics`): each struct here has
-//! the fields of its message. Not filled: RDMA, networks and v1's task states; containerd's own
+//! the fields of its message. Not filled: networks, v1's RDMA and v1's task states; containerd's own
 //! consumers read none of them from a shim.
 
 mod parse;
@@ -14,7 +14,8 @@ use hull_abi::CgroupPaths;
 pub(crate) use parse::flat_value;
 pub use v1::{BlockIoEntry, CpuV1, MemoryCounters, MemoryStatV1, MemoryV1, OomControl, V1};
 pub use v2::{
-    CpuV2, IoEntry, IoV2, MemoryEvents, MemoryStatV2, MemoryV2, Pressure, PressureLine, V2,
+    CpuV2, IoEntry, IoV2, MemoryEvents, MemoryStatV2, MemoryV2, Pressure, PressureLine, Rdma,
+    RdmaEntry, V2,
 };
 
 /// The usage of a cgroup, in the form that fits the host.

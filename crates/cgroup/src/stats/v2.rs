@@ -24,6 +24,8 @@ pub struct V2 {
     pub io: Option<IoV2>,
     /// One entry for each page size.
     pub hugepages: Vec<Hugepages>,
+    /// RDMA devices.
+    pub rdma: Option<Rdma>,
 }
 
 counters! {
@@ -141,6 +143,26 @@ pub struct IoEntry {
     pub wios: u64,
 }
 
+/// Use of RDMA devices.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rdma {
+    /// Now, one entry for each device (`rdma.current`).
+    pub current: Vec<RdmaEntry>,
+    /// Limits (`rdma.max`); `u32::MAX` is none.
+    pub limit: Vec<RdmaEntry>,
+}
+
+/// Numbers of one RDMA device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RdmaEntry {
+    /// Its name, e.g. `mlx4_0`.
+    pub device: String,
+    /// Handles of the host channel adapter.
+    pub hca_handles: u32,
+    /// Objects of the host channel adapter.
+    pub hca_objects: u32,
+}
+
 /// Pressure stall information (<https://docs.kernel.org/accounting/psi.html>).
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Pressure {
@@ -193,6 +215,13 @@ pub(super) fn read(routes: &Routes) -> Result<V2, Error> {
     }
     if has("hugetlb") {
         stats.hugepages = hugepages(dir)?;
+    }
+    if has("rdma") {
+        let of = |name| Ok(dir.read(name)?.lines().filter_map(rdma_line).collect());
+        stats.rdma = Some(Rdma {
+            current: of("rdma.current")?,
+            limit: of("rdma.max")?,
+        });
     }
     Ok(stats)
 }
@@ -276,6 +305,20 @@ fn io_line(line: &str) -> Option<IoEntry> {
     })
 }
 
+/// `mlx4_0 hca_handle=2 hca_object=max`.
+fn rdma_line(line: &str) -> Option<RdmaEntry> {
+    let (device, numbers) = line.split_once(' ')?;
+    let of = |key| match keyed(numbers, key)? {
+        "max" => Some(u32::MAX),
+        number => number.parse().ok(),
+    };
+    Some(RdmaEntry {
+        device: device.to_owned(),
+        hca_handles: of("hca_handle")?,
+        hca_objects: of("hca_object")?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +355,17 @@ mod tests {
             Some(entry)
         );
         assert_eq!(io_line("8:16 "), None);
+    }
+
+    #[test]
+    fn rdma_devices_are_read() {
+        let entry = RdmaEntry {
+            device: "mlx4_0".to_owned(),
+            hca_handles: 2,
+            hca_objects: u32::MAX,
+        };
+        assert_eq!(rdma_line("mlx4_0 hca_handle=2 hca_object=max"), Some(entry));
+        assert_eq!(rdma_line("mlx4_0"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::scope::Scope;
 use hull_abi::{DeviceKind, DeviceRule, Resources};
-use hull_cgroup::{Error, update};
+use hull_cgroup::{Absence, Error, update};
 use hull_sys::bpf::DeviceProgram;
 use std::fs::File;
 
@@ -143,6 +143,7 @@ fn rules_without_any_filter_are_an_error() {
     let expected = Error::NoController {
         limit: "devices",
         controller: "devices".into(),
+        absence: Absence::Host,
     };
     assert_eq!(error, expected);
 }

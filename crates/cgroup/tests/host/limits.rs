@@ -2,7 +2,7 @@
 
 use crate::scope::Scope;
 use hull_abi::{BlockIo, Cpu, HugepageLimit, Memory, Resources, ThrottleDevice, ThrottleKind};
-use hull_cgroup::{Error, update};
+use hull_cgroup::{Absence, Error, update};
 
 const MEBIBYTE: i64 = 1 << 20;
 
@@ -212,6 +212,7 @@ fn limit_without_a_controller_is_named() {
     let expected = Error::NoController {
         limit: "memory.limit",
         controller: "memory".into(),
+        absence: Absence::Host,
     };
     assert_eq!(error, expected);
 }
@@ -240,7 +241,14 @@ fn unified_file_of_a_v1_controller_is_refused() {
             "{error:?}"
         );
     }
-    for file in ["../cgroup.procs", "cgroup.procs/..", "x", ""] {
+    for file in [
+        "../cgroup.procs",
+        "cgroup.procs/..",
+        "cgroup.procs",
+        "cgroup.kill",
+        "x",
+        "",
+    ] {
         let unified = vec![(file.to_owned(), "0".to_owned())];
         let error = update(
             &scope.paths,

@@ -39,20 +39,22 @@ pub(super) fn hide(paths: &[String]) -> Result<(), SetupError> {
         let Some(target) = existing(step, path)? else {
             continue;
         };
-        let cover = if is_dir(&fstat(&target).at(step, action)?) {
-            if empty.is_none() {
-                empty = Some(empty_directory().at(step, action)?);
-            }
-            let Some(empty) = &empty else { continue };
-            clone_tree_at(empty, false).at(step, action)?
-        } else {
+        if !is_dir(&fstat(&target).at(step, action)?) {
             let null = open_null(OFlag::O_PATH).map_err(|errno| {
                 let cause = format!("the container's /dev/null is not usable: {}", errno.desc());
                 because(step, Blame::Image, action(), &cause.to_lowercase())
             })?;
-            clone_tree_at(&null, false).at(step, action)?
-        };
-        move_mount(&cover, &target).at(step, action)?;
+            let cover = clone_tree_at(&null, false).at(step, action)?;
+            move_mount(&cover, &target).at(step, action)?;
+        } else if let Some(empty) = &empty {
+            let cover = clone_tree_at(empty, false).at(step, action)?;
+            move_mount(&cover, &target).at(step, action)?;
+        } else {
+            // Linux before 6.15 clones only what is mounted: the first directory gets the original.
+            let cover = empty_directory().at(step, action)?;
+            move_mount(&cover, &target).at(step, action)?;
+            empty = Some(cover);
+        }
     }
     Ok(())
 }
