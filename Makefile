@@ -7,10 +7,12 @@ CARGO ?= cargo
 E2E_THREADS ?= 2
 # CLIENTS=no leaves out containerd 2.x and its tests, for machines without a recent Go.
 CLIENTS ?= yes
+# VM=no leaves out the tests in the virtual machine, for machines without QEMU.
+VM ?= yes
 
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 RELEASE := $(TARGET)/x86_64-unknown-linux-gnu/release
-BINARIES := containerd-shim-hull-v1 hull-wasm hull-wasmc
+BINARIES := containerd-shim-hull-v1 hull hull-wasm hull-wasmc
 
 # What links wasmtime is tested by calls of its own, as it is built, and not optimised: linking a test of
 # the compiler for release takes minutes.
@@ -20,19 +22,25 @@ WASM := hull-wasm-engine hull-wasm-runner hull-wasm-compiler
 export HULL_BIN_DIR := $(RELEASE)
 export HULL_IMAGES := $(CURDIR)/target/images
 export HULL_CLIENTS := $(if $(filter no,$(CLIENTS)),,$(CURDIR)/target/clients)
+export HULL_VM := $(CURDIR)/target/vm
 
 # Left to right: containerd and its clients, what the build needs, what the tests look with.
 PACKAGES := containerd runc busybox-static \
 	gcc libc6-dev binutils libseccomp-dev pkg-config protobuf-compiler python3 \
 	clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 \
 	strace lsof iproute2 procps util-linux
+ifneq ($(VM),no)
+PACKAGES += qemu-system-x86 e2fsprogs
+endif
+
+HULL_VM_RUN := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-vm
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build images clients demo test check layers bench install clean
+.PHONY: help deps build images clients demo test vm vm-all check layers bench bench-check null-shim install clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install the Debian packages that build and tests need (root)
 	@.ci/deps.sh $(PACKAGES)
@@ -40,6 +48,7 @@ deps: ## install the Debian packages that build and tests need (root)
 # One call for each that links wasmtime: in one call, the runner would get the compiler's features.
 build: ## build the release binaries
 	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked -p hull-cli
 	$(CARGO) build --release --locked -p hull-wasm-runner
 	$(CARGO) build --release --locked -p hull-wasm-compiler
 
@@ -49,7 +58,7 @@ images: ## build the test images into target/images
 clients: ## build containerd 2.x and runc from their Go modules into target/clients
 	@.ci/clients.sh target/clients
 
-demo: deps build images ## run containers through a private containerd and show what happens (root)
+demo: deps build images ## run containers without and with containerd and show what happens (root)
 	$(CARGO) run --quiet --locked -p hull-e2e --bin hull-demo
 
 test: deps build images ## run every test (root)
@@ -57,11 +66,26 @@ ifneq ($(CLIENTS),no)
 	@$(MAKE) --no-print-directory clients || \
 		echo "test: the tests on containerd 2.x will fail; make test CLIENTS=no leaves them out" >&2
 endif
-	$(CARGO) test --locked --workspace --exclude hull-e2e $(WASM:%=--exclude %) \
+	$(CARGO) test --locked --workspace --exclude hull-e2e --exclude hull-null-shim \
+		$(WASM:%=--exclude %) \
 		--features hull-shim/fault-points
 	$(CARGO) test --locked -p hull-wasm-compiler
 	HULL_WASMC=$(RELEASE)/hull-wasmc $(CARGO) test --locked -p hull-wasm-runner
 	$(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
+ifeq ($(VM),no)
+	@echo "test: VM=no: NOTHING WAS TESTED ON UNIFIED CGROUPS AND ON DEBIAN'S KERNEL" >&2
+else
+	$(HULL_VM_RUN)
+endif
+
+# The fault tests run in the machine too.
+vm: deps build images ## run the tests in a virtual machine with unified cgroups
+	$(CARGO) build --locked -p hull-shim --features fault-points
+	$(HULL_VM_RUN)
+
+vm-all: deps build images ## run every test in it that can run there, about half an hour
+	$(CARGO) build --locked -p hull-shim --features fault-points
+	$(HULL_VM_RUN) -- --all
 
 check: build layers ## formatting, lints, docs, crate arrows, licences, no NSS in the binaries
 	$(CARGO) fmt --all --check
@@ -77,8 +101,15 @@ check: build layers ## formatting, lints, docs, crate arrows, licences, no NSS i
 layers: ## check that the crates depend on each other as designed
 	.ci/layers.py
 
-bench: build images clients ## measure hull beside containerd's runc shim (root)
+bench: build images clients null-shim ## measure hull beside containerd's runc shim (root)
 	$(CARGO) run --release --locked -p hull-e2e --bin hull-bench
+
+bench-check: build images clients null-shim ## fail when a budget of docs/performance.md is passed (root)
+	$(CARGO) run --release --locked -p hull-e2e --bin hull-bench -- --check
+
+# The yardstick of the bench; no other target needs it and nothing installs it.
+null-shim:
+	$(CARGO) build --release --locked -p hull-null-shim
 
 # No prerequisite, so that `sudo make install` after `make build` needs no Rust.
 $(BINARIES:%=$(RELEASE)/%):

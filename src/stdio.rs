@@ -28,6 +28,10 @@ use tokio::io::Interest;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+/// How long an exit waits for clients that have not opened the FIFOs of what the process wrote: one that
+/// learns of the exit before gives up on them. (The runc shim waits for them before it creates anything.)
+const MEETING: Duration = Duration::from_secs(2);
+
 /// While bytes keep moving after the end of a process, its exit waits for them: a client closes its
 /// readers as soon as it knows of the exit.
 const QUIET: Duration = Duration::from_millis(20);
@@ -207,6 +211,14 @@ impl Stdio {
             inner.end_input();
             inner.outputs.clone()
         };
+        let met = async {
+            for output in &outputs {
+                output.met().await;
+            }
+        };
+        if timeout(MEETING, met).await.is_err() {
+            log::debug!("nobody reads the output after {MEETING:?}");
+        }
         // The rest is for `finish`.
         drained(&outputs, Some(QUIET), LONGEST_SETTLE).await;
     }

@@ -6,14 +6,16 @@ use super::progress::Progress;
 use super::sink::{Sink, Target};
 use super::stream::{Stream, Watched, read_now, read_watched};
 use hull_sys::Errno;
-use hull_sys::fd::is_readable;
+use hull_sys::fd::{is_readable, unread};
 use nix::fcntl::{SpliceFFlags, splice};
 use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
 
 /// Most bytes that one splice moves: what a pipe holds.
 const CHUNK: usize = 64 * 1024;
@@ -22,6 +24,11 @@ const BUFFER: usize = 16 * 1024;
 /// More than a terminal holds ([pty(7)](https://man7.org/linux/man-pages/man7/pty.7.html): 64 KiB
 /// and a page). What comes beyond that after the end of the process was not its own.
 const TERMINAL_HOLDS: usize = 128 * 1024;
+
+/// How long a client may take to read what is left in its FIFO before it is told of the end all the same.
+const TAKE_DEADLINE: Duration = Duration::from_millis(500);
+/// Between two looks: no event tells that a FIFO is empty.
+const TAKE_PAUSE: Duration = Duration::from_millis(1);
 
 /// The process's side of one output stream.
 #[derive(Debug)]
@@ -48,15 +55,40 @@ pub(super) async fn output(source: Source, sink: Sink, progress: &Progress) -> i
             return opening.await.map(drop);
         }
     };
-    match (&source, target) {
-        (
-            Source::Pipe(pipe),
-            Target {
-                stream: Stream::Watched(fifo),
-                fifo: true,
-            },
-        ) => splice_all(pipe, &fifo, progress).await,
-        (_, Target { stream, .. }) => copy_all(&source, &stream, progress).await,
+    let Target {
+        stream: Stream::Watched(fifo),
+        fifo: true,
+    } = &target
+    else {
+        progress.met();
+        return copy_all(&source, &target.stream, progress).await;
+    };
+    let copying = async {
+        match &source {
+            Source::Pipe(pipe) => splice_all(pipe, fifo, progress).await,
+            Source::Terminal(_) => copy_all(&source, &target.stream, progress).await,
+        }
+    };
+    let meeting = async {
+        progress.ended().await;
+        taken(fifo).await;
+        progress.met();
+        pending().await
+    };
+    let copied = tokio::select! {
+        copied = copying => copied,
+        never = meeting => never,
+    };
+    taken(fifo).await;
+    copied
+}
+
+/// Waits until the client has read what is in its FIFO, or has had the time to. A client that has only just
+/// been let into its open(2) and then hears of the end gives up before it reads (`ctr` on a busy machine).
+async fn taken(fifo: &Watched) {
+    let deadline = Instant::now() + TAKE_DEADLINE;
+    while unread(fifo.get_ref()).is_ok_and(|bytes| bytes > 0) && Instant::now() < deadline {
+        sleep(TAKE_PAUSE).await;
     }
 }
 

@@ -71,6 +71,18 @@ impl Output {
         self.progress.owes(readable)
     }
 
+    /// Waits until the process's client has taken what it got or had the time to, if there is anything.
+    pub(super) async fn met(&self) {
+        loop {
+            let changed = self.progress.changed();
+            let silent = self.progress.is_silent() && !self.owes();
+            if silent || self.progress.is_met() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits until everything that the process wrote is in the sink; given a `patience`, only as
     /// long as something moves within it.
     pub(super) async fn drained(&self, patience: Option<Duration>) {

@@ -18,6 +18,8 @@ struct State {
     /// Bytes that were read and have not.
     held: u64,
     last_move: Instant,
+    /// The client has taken what it got, or had the time to.
+    met: bool,
     /// Set at the end of the process: at how many bytes passed on all of its own are among them.
     goal: Option<u64>,
 }
@@ -32,6 +34,7 @@ impl Progress {
                 passed_on: 0,
                 held: 0,
                 last_move: Instant::now(),
+                met: false,
                 goal: None,
             }),
             changed: Notify::new(),
@@ -41,6 +44,22 @@ impl Progress {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Only plain assignments happen under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is nothing any more that a client could miss by learning of the end now.
+    pub(super) fn met(&self) {
+        self.lock().met = true;
+        self.changed.notify_waiters();
+    }
+
+    /// See [`Progress::met`].
+    pub(super) fn is_met(&self) -> bool {
+        self.lock().met
+    }
+
+    /// Whether nothing has arrived in the sink so far.
+    pub(super) fn is_silent(&self) -> bool {
+        self.lock().passed_on == 0
     }
 
     /// `bytes` were read and are on their way.
@@ -86,7 +105,10 @@ impl Progress {
 
     /// The copy is over.
     pub(super) fn over(&self) {
-        self.lock().held = 0;
+        let mut state = self.lock();
+        state.held = 0;
+        state.met = true;
+        drop(state);
         self.changed.notify_waiters();
     }
 

@@ -1,6 +1,6 @@
 //! What the runner is told of its guest. Pure.
 
-use hull_abi::{Mount, MountFlags, MountSource, Plan, Preopen, Process, RunnerConfig};
+use hull_abi::{Mount, MountFlags, MountSource, Plan, Preopen, Process, Resources, RunnerConfig};
 
 /// Mounts below these are the kernel's or devices. A guest that wants them finds them below "/".
 const NOT_DATA: [&str; 3] = ["/proc", "/sys", "/dev"];
@@ -12,14 +12,28 @@ pub(super) fn config(
     program: &str,
     home: Option<&str>,
 ) -> RunnerConfig {
-    let limit = plan.resources.memory.limit_bytes;
     RunnerConfig {
         program: program.to_owned(),
         args: process.args.clone(),
         env: environment(&process.env, home),
         cwd: process.cwd.clone(),
         preopens: preopens(plan.root.readonly, &plan.mounts),
-        memory_limit: limit
+        memory_limit: memory_limit(&plan.resources),
+    }
+}
+
+/// In bytes. A file of the unified hierarchy that is given by its name wins.
+fn memory_limit(resources: &Resources) -> Option<u64> {
+    let file = resources
+        .unified
+        .iter()
+        .find(|(file, _)| file == "memory.max");
+    match file {
+        // "max", or what the kernel refuses.
+        Some((_, value)) => value.trim().parse().ok(),
+        None => resources
+            .memory
+            .limit_bytes
             .and_then(|limit| u64::try_from(limit).ok())
             .filter(|limit| *limit > 0),
     }
@@ -104,6 +118,22 @@ mod tests {
     fn paths(readonly: bool, mounts: &[Mount]) -> Vec<(String, bool)> {
         let all = preopens(readonly, mounts).into_iter();
         all.map(|p| (p.path, p.readonly)).collect()
+    }
+
+    #[test]
+    fn limit_in_the_file_wins() {
+        let mut resources = Resources::default();
+        assert_eq!(memory_limit(&resources), None);
+        resources.memory.limit_bytes = Some(-1);
+        assert_eq!(memory_limit(&resources), None);
+        resources.memory.limit_bytes = Some(64);
+        assert_eq!(memory_limit(&resources), Some(64));
+        let mut with_file = |value: &str| {
+            resources.unified = vec![("memory.max".to_owned(), value.to_owned())];
+            memory_limit(&resources)
+        };
+        assert_eq!(with_file("32\n"), Some(32));
+        assert_eq!(with_file("max"), None);
     }
 
     #[test]

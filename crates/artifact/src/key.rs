@@ -72,6 +72,20 @@ impl Key {
         Self(bytes)
     }
 
+    /// The key that a file of this name is stored under: 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if name.len() != 64 || !name.bytes().all(digit) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(name.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// The bytes of the key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

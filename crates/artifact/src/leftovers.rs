@@ -101,49 +101,23 @@ pub(crate) fn is_named(file: &File, directory: BorrowedFd<'_>, name: &str) -> Re
     }
 }
 
-/// Removes the temporary files and lock files of processes that are gone. What cannot be removed
-/// now is left for the next time: nothing depends on it.
-pub(crate) fn sweep(directory: BorrowedFd<'_>) {
-    for name in names(directory).unwrap_or_default() {
-        if name.starts_with(TEMPORARY) || name.ends_with(LOCK) {
-            let _left = remove_if_left(directory, &name);
-        }
-    }
+/// Whether a file is on its way or a lock.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.starts_with(TEMPORARY) || name.ends_with(LOCK)
 }
 
-/// Removes the oldest artifacts until no more than `limit` bytes are left, but not `kept`. A process
-/// that has mapped one does not notice.
-pub(crate) fn evict(directory: BorrowedFd<'_>, kept: &str, limit: u64) {
-    let mut artifacts: Vec<_> = names(directory)
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|name| is_artifact_name(name))
-        .filter_map(|name| {
-            let stat = fstatat(directory, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
-            let size = u64::try_from(stat.st_size).unwrap_or(0);
-            Some(((stat.st_mtime, stat.st_mtime_nsec), size, name))
-        })
-        .collect();
-    artifacts.sort();
-    let mut total: u64 = artifacts.iter().map(|(_, size, _)| size).sum();
-    for (_, size, name) in artifacts {
-        if total <= limit {
-            return;
-        }
-        let removed =
-            name != kept && unlinkat(directory, name.as_str(), UnlinkatFlags::NoRemoveDir).is_ok();
-        if removed {
-            total -= size;
-        }
-    }
+/// Removes the temporary files and lock files of processes that are gone, and says how many. What
+/// cannot be removed now is left for the next time: nothing depends on it.
+pub(crate) fn sweep(directory: BorrowedFd<'_>) -> usize {
+    let names = names(directory).unwrap_or_default();
+    let unfinished = names.iter().filter(|name| is_unfinished(name));
+    unfinished
+        .filter(|name| remove_if_left(directory, name) == Ok(true))
+        .count()
 }
 
-/// Whether a file is named like a [`Key`](crate::Key).
-fn is_artifact_name(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-fn names(directory: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
+/// The names in the directory, in no order.
+pub(crate) fn names(directory: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let names = Dir::openat(directory.as_fd(), ".", flags, Mode::empty())?
         .into_iter()
@@ -152,51 +126,13 @@ fn names(directory: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
     Ok(names)
 }
 
-fn remove_if_left(directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+/// Whether it was removed: a file that is in use stays.
+fn remove_if_left(directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     let file = File::from(openat(directory, name, flags, Mode::empty())?);
-    if file.try_lock().is_ok() && is_named(&file, directory, name)? {
+    let left = file.try_lock().is_ok() && is_named(&file, directory, name)?;
+    if left {
         unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
     }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::time::{Duration, SystemTime};
-
-    #[test]
-    fn the_oldest_artifacts_go_first_and_nothing_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        let name = |digit: char| digit.to_string().repeat(64);
-        for (age, name) in [
-            (9, name('a')),
-            (7, name('b')),
-            (8, name('c')),
-            (1, name('d')),
-        ] {
-            let file = File::create(path(&name)).unwrap();
-            file.set_len(100).unwrap();
-            let time = SystemTime::now() - Duration::from_secs(age);
-            file.set_modified(time).unwrap();
-        }
-        fs::write(path("engine"), "x".repeat(1000)).unwrap();
-        let opened = File::open(directory.path()).unwrap();
-        let left = || {
-            let mut names: Vec<_> = fs::read_dir(directory.path())
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            names.sort();
-            names
-        };
-        evict(opened.as_fd(), &name('a'), 400);
-        assert_eq!(left().len(), 5);
-        // The oldest of all is the one that was just stored.
-        evict(opened.as_fd(), &name('a'), 250);
-        assert_eq!(left(), [name('a'), name('d'), "engine".to_owned()]);
-    }
+    Ok(left)
 }

@@ -13,6 +13,8 @@
 //! Nothing here knows wasmtime; nothing waits, except for the disk.
 #![forbid(unsafe_code)]
 
+mod contents;
+mod describe;
 mod digest;
 mod engine;
 mod error;
@@ -25,6 +27,8 @@ mod store;
 mod stream;
 mod trailer;
 
+pub use contents::{Entry, Removed};
+pub use describe::{Description, Kind, describe};
 pub use digest::{ModuleDigest, digest};
 pub use engine::CompilerIdentity;
 pub use error::Error;

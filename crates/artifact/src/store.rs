@@ -64,19 +64,38 @@ impl Store {
             why,
         };
         make(path).map_err(|e| refused(format!("making it: {}", error::errno(&e).desc())))?;
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let directory = nix::fcntl::open(path, flags, Mode::empty()).map_err(|errno| {
-            refused(if matches!(errno, Errno::ENOTDIR | Errno::ELOOP) {
-                "it is not a directory".to_owned()
-            } else {
-                format!("opening it: {}", errno.desc())
-            })
-        })?;
-        match unsafe_directory(directory.as_fd()) {
-            Ok(None) => Ok(Self { directory }),
+        let directory = open(path).map_err(|errno| refused(not_opened(errno)))?;
+        let store = Self { directory };
+        match store.unfit() {
+            Ok(None) => Ok(store),
             Ok(Some(why)) => Err(refused(why)),
             Err(errno) => Err(refused(format!("looking at it: {}", errno.desc()))),
         }
+    }
+
+    /// Opens the directory of the store as it is, to look at what is in it or to remove that; `None`
+    /// when there is none. Whether artifacts in it may be run is for [`Store::unfit`] to say.
+    ///
+    /// # Errors
+    /// [`Error::Directory`] when it cannot be opened, is a symbolic link or no directory.
+    pub fn existing(path: &Path) -> Result<Option<Self>, Error> {
+        match open(path) {
+            Ok(directory) => Ok(Some(Self { directory })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(Error::Directory {
+                path: path.to_owned(),
+                why: not_opened(errno),
+            }),
+        }
+    }
+
+    /// What makes the directory useless for artifacts, and what to do about it. The text goes on
+    /// after the directory's name.
+    ///
+    /// # Errors
+    /// As [fstat(2)](https://man7.org/linux/man-pages/man2/fstat.2.html) and fstatvfs(3).
+    pub fn unfit(&self) -> Result<Option<String>, Errno> {
+        unsafe_directory(self.directory.as_fd())
     }
 
     /// Looks for the artifact of a key, without reading it.
@@ -151,7 +170,7 @@ impl Store {
         temporary
             .keep_as(&name)
             .map_err(|e| Error::file("keeping", &name, e))?;
-        leftovers::evict(self.directory.as_fd(), &name, MAX_SIZE);
+        self.evict(key, MAX_SIZE);
         Ok(())
     }
 
@@ -201,6 +220,21 @@ fn make(path: &Path) -> std::io::Result<()> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
+    }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    nix::fcntl::open(path, flags, Mode::empty())
+}
+
+fn not_opened(errno: Errno) -> String {
+    if matches!(errno, Errno::ENOTDIR | Errno::ELOOP) {
+        "it is not a directory".to_owned()
+    } else if errno == Errno::EACCES && !nix::unistd::geteuid().is_root() {
+        "only root may look into it".to_owned()
+    } else {
+        format!("opening it: {}", errno.desc())
     }
 }
 

@@ -1,4 +1,6 @@
 //! Tests of the whole crate on real directories.
+mod contents;
+mod describe;
 mod flaws;
 mod module;
 mod store;

@@ -4,12 +4,12 @@
 //! killed. A v1 freezer keeps SIGKILL waiting until it thaws.
 
 use crate::Error;
+use crate::announced::Announced;
 use crate::error::Absence;
 use crate::files::CgroupDir;
 use hull_abi::CgroupPaths;
+use hull_sys::Errno;
 use hull_sys::fd::wait_readable;
-use hull_sys::inotify::Inotify;
-use std::ffi::CString;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -118,31 +118,29 @@ fn set_unified(
     failure: &'static str,
     limit: Duration,
 ) -> Result<(), Error> {
-    let events = dir.path_of("cgroup.events");
-    let failed = |errno| Error::Io {
-        operation: "watch",
-        path: events.clone(),
-        errno,
+    let failed = |operation| {
+        move |errno| Error::Io {
+            operation,
+            path: dir.path_of("cgroup.events"),
+            errno,
+        }
     };
-    let events_path = CString::new(events.as_str()).map_err(|_| failed(hull_sys::Errno::EINVAL))?;
-    // Watched before the write, so that no change is missed.
-    let inotify = Inotify::new().map_err(failed)?;
-    inotify.watch_modify(&events_path).map_err(failed)?;
+    let events = Announced::open(dir, "cgroup.events")?;
     dir.write("cgroup.freeze", value)?;
     let deadline = Instant::now() + limit;
     loop {
-        if dir
-            .read("cgroup.events")?
-            .lines()
-            .any(|line| line == awaited)
-        {
+        // Each change after the read is announced, so none is missed.
+        let content = events
+            .read()?
+            .ok_or(Errno::ENODEV)
+            .map_err(failed("read"))?;
+        if content.lines().any(|line| line == awaited) {
             return Ok(());
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        if !wait_readable(&inotify, left).map_err(failed)? {
+        if !wait_readable(&events, left).map_err(failed("watch"))? {
             return Err(timeout(dir, failure, limit));
         }
-        inotify.drain().map_err(failed)?;
     }
 }
 

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod absence;
+mod announced;
 mod convert;
 mod create;
 mod devices;

@@ -1,15 +1,14 @@
 //! Hearing of processes that the kernel killed for want of memory.
 
 use crate::Error;
+use crate::announced::Announced;
 use crate::files::CgroupDir;
 use crate::routes::{Routes, Version};
 use crate::stats::flat_value;
 use hull_abi::CgroupPaths;
 use hull_sys::Errno;
 use hull_sys::eventfd::{AnyReadable, EventFd, TimerFd};
-use hull_sys::inotify::Inotify;
 use nix::fcntl::OFlag;
-use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,7 +33,7 @@ pub struct OomWatch {
 #[derive(Debug)]
 enum Source {
     /// `memory.events` is announced after the kill was counted.
-    V2(Inotify),
+    V2(Announced),
     V1 {
         event: EventFd,
         timer: TimerFd,
@@ -47,8 +46,8 @@ impl OomWatch {
     /// Starts to watch; `None` where no memory controller is there to watch.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Write`] when the cgroup does not exist, or when descriptors or
-    /// inotify instances are used up.
+    /// [`Error::Io`] or [`Error::Write`] when the cgroup does not exist, or when descriptors are used
+    /// up.
     pub fn open(paths: &CgroupPaths) -> Result<Option<Self>, Error> {
         let routes = Routes::open(paths)?;
         let Some((version, dir)) = routes.find("memory") else {
@@ -56,7 +55,7 @@ impl OomWatch {
         };
         let dir = CgroupDir::open(dir.path())?;
         let source = match version {
-            Version::V2 => Source::V2(watch_events(&dir)?),
+            Version::V2 => Source::V2(Announced::open(&dir, "memory.events")?),
             Version::V1 => match register(&dir) {
                 // A kernel built without the v1 notification.
                 Err(error) if error.is_absent() => return Ok(None),
@@ -86,10 +85,7 @@ impl OomWatch {
             errno,
         };
         match &self.source {
-            Source::V2(inotify) => {
-                inotify.drain().map_err(failed)?;
-                self.look()
-            }
+            Source::V2(_) => self.look(),
             Source::V1 {
                 event,
                 timer,
@@ -119,11 +115,11 @@ impl OomWatch {
 
     /// Reads the counter.
     fn look(&self) -> Result<u64, Error> {
-        let file = match &self.source {
-            Source::V2(_) => "memory.events",
-            Source::V1 { .. } => "memory.oom_control",
+        let content = match &self.source {
+            Source::V2(events) => events.read()?,
+            Source::V1 { .. } => self.dir.read_if_present("memory.oom_control")?,
         };
-        if let Some(content) = self.dir.read_if_present(file)? {
+        if let Some(content) = content {
             // Kernels before 4.13 count nothing.
             let count = flat_value(&content, "oom_kill").unwrap_or(0);
             self.count.fetch_max(count, Ordering::Relaxed);
@@ -135,7 +131,7 @@ impl OomWatch {
 impl AsFd for OomWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.source {
-            Source::V2(inotify) => inotify.as_fd(),
+            Source::V2(events) => events.as_fd(),
             Source::V1 { either, .. } => either.as_fd(),
         }
     }
@@ -145,19 +141,6 @@ impl AsRawFd for OomWatch {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
-}
-
-fn watch_events(dir: &CgroupDir) -> Result<Inotify, Error> {
-    let path = dir.path_of("memory.events");
-    let failed = |errno| Error::Io {
-        operation: "watch",
-        path: path.clone(),
-        errno,
-    };
-    let c_path = CString::new(path.as_str()).map_err(|_| failed(Errno::EINVAL))?;
-    let inotify = Inotify::new().map_err(failed)?;
-    inotify.watch_modify(&c_path).map_err(failed)?;
-    Ok(inotify)
 }
 
 /// Has the v1 controller raise an eventfd

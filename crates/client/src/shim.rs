@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use containerd_shim_protos::api::DeleteResponse;
+use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use protobuf::Message;
@@ -72,6 +73,35 @@ impl ShimBinary {
             });
         }
         Ok(text)
+    }
+
+    /// Runs `start` in the bundle as containerd 2.3 and later do, which say where the shim's socket is
+    /// to be; gives the address.
+    ///
+    /// # Errors
+    /// As [`ShimBinary::start`].
+    pub fn bootstrap(&self, id: &str, bundle: &Path, socket_dir: &Path) -> Result<String> {
+        let mut params = BootstrapParams::new();
+        params.instance_id = id.to_owned();
+        params.namespace.clone_from(&self.namespace);
+        params.containerd_ttrpc_address = self.ttrpc_address.display().to_string();
+        params.socket_dir = Some(socket_dir.display().to_string());
+        let failed = |error: protobuf::Error| Error::Shim {
+            action: "start",
+            text: error.to_string(),
+        };
+        let mut command = self.command(id, bundle);
+        command.arg("start");
+        let params = params.write_to_bytes().map_err(failed)?;
+        let output = run(command, &params, "start", START_LIMIT)?;
+        let result = BootstrapResult::parse_from_bytes(&output).map_err(failed)?;
+        if !result.address.starts_with("unix://") {
+            return Err(Error::Shim {
+                action: "start",
+                text: String::from_utf8_lossy(&output).trim().to_owned(),
+            });
+        }
+        Ok(result.address)
     }
 
     /// Runs `delete`, which containerd does after each task and after the death of a shim.

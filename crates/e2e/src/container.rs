@@ -12,7 +12,7 @@ use protobuf::MessageField;
 use serde_json::Value;
 
 use crate::lab::Lab;
-use crate::time::{LIMIT, block, look_until, within_limit};
+use crate::time::{block, limit, look_until, within_limit};
 use crate::{procfs, target};
 
 /// SIGKILL.
@@ -240,7 +240,7 @@ impl<'lab> Container<'lab> {
     pub fn read_until(&mut self, mark: &str) -> String {
         let out = self.stdio.out.as_mut().unwrap();
         let bytes = out
-            .read_until(mark.as_bytes(), LIMIT)
+            .read_until(mark.as_bytes(), limit())
             .unwrap_or_else(|error| panic!("waiting for {mark:?}: {error}\n{}", self.bundle.log()));
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -296,7 +296,7 @@ impl<'lab> Container<'lab> {
             if status != Status::STOPPED {
                 block(self.task.kill_all(&self.id, KILL))
                     .map_err(|error| format!("Kill: {error}"))?;
-                block(async { tokio::time::timeout(LIMIT, self.task.wait(&self.id, "")).await })
+                block(async { tokio::time::timeout(limit(), self.task.wait(&self.id, "")).await })
                     .map_err(|_elapsed| "Wait: no exit after SIGKILL".to_owned())?
                     .map_err(|error| format!("Wait: {error}"))?;
             }
@@ -351,7 +351,7 @@ impl Drop for Container<'_> {
 pub fn read_output(stdio: &mut Stdio) -> (String, String) {
     let read = |reader: Option<&mut hull_client::FifoReader>| {
         reader.map_or_else(String::new, |reader| {
-            String::from_utf8_lossy(&reader.read_to_end(LIMIT).unwrap()).into_owned()
+            String::from_utf8_lossy(&reader.read_to_end(limit()).unwrap()).into_owned()
         })
     };
     (read(stdio.out.as_mut()), read(stdio.err.as_mut()))

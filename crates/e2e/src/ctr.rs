@@ -78,7 +78,8 @@ pub fn run(mut command: Command, input: &[u8]) -> Output {
     let stderr = String::from_utf8_lossy(&stderr).into_owned();
     assert!(
         ended.is_some(),
-        "{text}: did not end within {LIMIT:?}\nstdout: {}\nstderr: {stderr}",
+        "{text}: did not end within {:?}\nstdout: {}\nstderr: {stderr}",
+        time::slowed(LIMIT),
         String::from_utf8_lossy(&stdout)
     );
     let signal = std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0);

@@ -14,7 +14,7 @@ use protobuf::Message;
 use serde_json::Value;
 use ttrpc::asynchronous::{Server, TtrpcContext};
 
-use crate::time::{LIMIT, block};
+use crate::time::{block, limit};
 
 /// What an event tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -220,7 +220,7 @@ impl EventLog {
 
     /// Waits for an event; fails the test when it does not come.
     pub fn wait_for(&self, topic: Topic, container: &str, exec: &str) -> Event {
-        self.wait_within(LIMIT, |event| event.is(topic, container, exec))
+        self.wait_within(limit(), |event| event.is(topic, container, exec))
             .unwrap_or_else(|| {
                 panic!(
                     "no {topic:?} of {container}/{exec} came; events: {:#?}",

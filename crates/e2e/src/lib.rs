@@ -1,11 +1,12 @@
 //! The harness of the end-to-end tests.
 //!
-//! Two private worlds for tests, both named by a tag that nothing else on the machine has:
+//! Private worlds for tests, named by a tag that nothing else on the machine has:
 //! - [`Lab`]: the shim alone. The harness plays containerd: it makes bundles, runs `start`, calls
 //!   the task service and receives the events.
 //! - [`Containerd`] and [`Case`]: a private containerd, driven by `ctr`.
+//! - [`Cli`]: `hull`, without containerd and without the order of events.
 //!
-//! Both end in the same two checks, for which a test need do nothing: the order of all events
+//! They end in the same checks, for which a test need do nothing: the order of all events
 //! ([`order`]) and that nothing is left on the machine ([`leaks`]).
 //!
 //! The shim under test is the one of [`target`]: hull, or any other by `HULL_E2E_RUNTIME`, so that
@@ -24,6 +25,7 @@
 pub mod artifacts;
 pub mod bench;
 pub mod cgroup;
+pub mod cli;
 pub mod containerd;
 pub mod ctr;
 pub mod events;
@@ -37,11 +39,13 @@ pub mod rootfs;
 pub mod strace;
 pub mod target;
 pub mod time;
+pub mod vm;
 
 mod case;
 mod container;
 
 pub use case::Case;
+pub use cli::Cli;
 pub use container::{Container, Ran, read_output};
 pub use containerd::Containerd;
 pub use ctr::Output;
@@ -50,4 +54,4 @@ pub use hull_client::{Code, FifoReader, HookKind, RpcError, Spec, Stdio, Streams
 pub use lab::Lab;
 pub use message::is_one_clear_line;
 pub use rootfs::Image;
-pub use time::{LIMIT, block, eventually};
+pub use time::{block, eventually, limit, slowed};

@@ -38,6 +38,11 @@ pub fn clients() -> PathBuf {
     from_env("HULL_CLIENTS", "target/clients")
 }
 
+/// Where the virtual machine's kernel and disks are: `HULL_VM`, or `target/vm`.
+pub fn vm() -> PathBuf {
+    from_env("HULL_VM", "target/vm")
+}
+
 /// PATH for a containerd: our binaries first.
 pub fn search_path() -> OsString {
     let mut path = bin_dir().into_os_string();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use containerd_shim_protos::api::Status;
 use containerd_shim_protos::cgroups::metrics::Metrics;
-use hull_e2e::{LIMIT, Lab, Spec, Topic, block, cgroup, eventually, procfs};
+use hull_e2e::{Lab, Spec, Topic, block, cgroup, eventually, limit, procfs};
 use protobuf::Message;
 
 const KILL: u32 = 9;
@@ -47,7 +47,7 @@ fn limits_are_in_the_files_of_their_controllers() {
     assert_eq!(value("pids", &group, "pids.max", "pids.max"), "33");
     if cgroup::is_unified("cpu") {
         assert_eq!(cgroup::read("cpu", &group, "cpu.max"), "20000 50000");
-        assert_eq!(cgroup::read("cpu", &group, "cpu.weight"), "20");
+        assert_eq!(cgroup::read("cpu", &group, "cpu.weight"), "59");
     } else {
         assert_eq!(cgroup::read("cpu", &group, "cpu.shares"), "512");
         assert_eq!(cgroup::read("cpu", &group, "cpu.cfs_quota_us"), "20000");
@@ -108,7 +108,7 @@ fn pids_limit_stops_a_fork() {
         .err
         .as_mut()
         .unwrap()
-        .read_until(b"fork", LIMIT)
+        .read_until(b"fork", limit())
         .unwrap();
     assert!(String::from_utf8_lossy(&text).contains("fork"), "{text:?}");
     assert!(pid > 0);
@@ -129,7 +129,7 @@ fn update_changes_limits_at_once() {
         "67108864"
     );
     assert_eq!(value("pids", &group, "pids.max", "pids.max"), "44");
-    let (shares, weight) = ("256", "10");
+    let (shares, weight) = ("256", "35");
     let expected = if cgroup::is_unified("cpu") {
         weight
     } else {

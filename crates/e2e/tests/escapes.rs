@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hull_e2e::{
     Container, HookKind, Lab, Spec, Streams, block, cgroup, is_one_clear_line, procfs, read_output,
-    target,
+    slowed, target,
 };
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
@@ -111,8 +111,9 @@ fn put_fifo(path: &Path) {
 #[track_caller]
 fn create_at_once(c: &Container<'_>) -> Result<u32, String> {
     let request = c.create_request();
-    let created = block(async { tokio::time::timeout(AT_ONCE, c.task.create(&request)).await });
-    let created = created.unwrap_or_else(|_elapsed| panic!("no answer within {AT_ONCE:?}"));
+    let limit = slowed(AT_ONCE);
+    let created = block(async { tokio::time::timeout(limit, c.task.create(&request)).await });
+    let created = created.unwrap_or_else(|_elapsed| panic!("no answer within {limit:?}"));
     created.map_err(|error| error.message().to_owned())
 }
 
@@ -341,7 +342,8 @@ fn fifo_as_passwd_does_not_hold_up_start() {
     let mut c = lab.container(&script("echo $HOME"));
     put_fifo(&image(&lab, &c).join("etc/passwd"));
     create_at_once(&c).unwrap();
-    let started = block(async { tokio::time::timeout(AT_ONCE, c.task.start(&c.id, "")).await });
+    let limit = slowed(AT_ONCE);
+    let started = block(async { tokio::time::timeout(limit, c.task.start(&c.id, "")).await });
     started.unwrap().unwrap();
     assert_eq!(read_output(&mut c.stdio).0, "/\n");
     assert_eq!(c.wait(), 0);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use containerd_shim_protos::api::Status;
-use hull_e2e::{FifoReader, LIMIT, Lab, Spec, Streams, block, eventually, procfs, read_output};
+use hull_e2e::{
+    FifoReader, Lab, Spec, Streams, block, eventually, limit, procfs, read_output, slowed,
+};
 
 fn script(text: &str) -> Spec {
     Spec::new(["sh", "-c", text])
@@ -51,7 +53,7 @@ fn twenty_megabytes_on_a_pipe_arrive_in_order() {
     let lab = Lab::new();
     let mut c = lab.container(&Spec::new(["seq", "1", "2500000"]));
     c.run();
-    let bytes = c.stdio.out.as_mut().unwrap().read_to_end(LIMIT).unwrap();
+    let bytes = c.stdio.out.as_mut().unwrap().read_to_end(limit()).unwrap();
     assert_eq!(first_gap(&bytes, 2_500_000), None);
     assert_eq!(c.wait(), 0);
 }
@@ -61,7 +63,7 @@ fn seven_megabytes_on_a_terminal_arrive_in_order() {
     let lab = Lab::new();
     let mut c = lab.container(&Spec::new(["seq", "1", "1000000"]).terminal());
     c.run();
-    let bytes = c.stdio.out.as_mut().unwrap().read_to_end(LIMIT).unwrap();
+    let bytes = c.stdio.out.as_mut().unwrap().read_to_end(limit()).unwrap();
     let bytes: Vec<u8> = bytes.into_iter().filter(|byte| *byte != b'\r').collect();
     assert_eq!(first_gap(&bytes, 1_000_000), None);
     assert_eq!(c.wait(), 0);
@@ -72,16 +74,16 @@ fn close_io_ends_the_input() {
     let lab = Lab::new();
     let mut c = lab.container_with(&Spec::new(["cat"]), Streams::ALL);
     c.run();
-    let mut input = c.stdio.open_stdin(LIMIT).unwrap();
-    input.write_all(b"one\n", LIMIT).unwrap();
+    let mut input = c.stdio.open_stdin(limit()).unwrap();
+    input.write_all(b"one\n", limit()).unwrap();
     let out = c.stdio.out.as_mut().unwrap();
-    assert_eq!(out.read_until(b"one\n", LIMIT).unwrap(), b"one\n");
+    assert_eq!(out.read_until(b"one\n", limit()).unwrap(), b"one\n");
     // The client goes, the process keeps its input: another client may attach.
     drop(input);
-    let mut second = c.stdio.open_stdin(LIMIT).unwrap();
-    second.write_all(b"two\n", LIMIT).unwrap();
+    let mut second = c.stdio.open_stdin(limit()).unwrap();
+    second.write_all(b"two\n", limit()).unwrap();
     let out = c.stdio.out.as_mut().unwrap();
-    assert_eq!(out.read_until(b"two\n", LIMIT).unwrap(), b"two\n");
+    assert_eq!(out.read_until(b"two\n", limit()).unwrap(), b"two\n");
     assert_eq!(c.status(), Status::RUNNING);
     block(c.task.close_io(&c.id, "")).unwrap();
     block(c.task.close_io(&c.id, "")).unwrap();
@@ -94,8 +96,8 @@ fn large_input_arrives_whole() {
     let lab = Lab::new();
     let mut c = lab.container_with(&Spec::new(["wc", "-c"]), Streams::ALL);
     c.run();
-    let mut input = c.stdio.open_stdin(LIMIT).unwrap();
-    input.write_all(&vec![b'x'; 5_000_000], LIMIT).unwrap();
+    let mut input = c.stdio.open_stdin(limit()).unwrap();
+    input.write_all(&vec![b'x'; 5_000_000], limit()).unwrap();
     drop(input);
     block(c.task.close_io(&c.id, "")).unwrap();
     assert_eq!(read_output(&mut c.stdio).0.trim(), "5000000");
@@ -108,8 +110,8 @@ fn close_io_of_an_exec_ends_its_input_only() {
     c.run();
     let mut stdio = c.add_exec_with("e", &c.spec.process(["cat"]), Streams::ALL);
     c.try_start("e").unwrap();
-    let mut input = stdio.open_stdin(LIMIT).unwrap();
-    input.write_all(b"to the exec", LIMIT).unwrap();
+    let mut input = stdio.open_stdin(limit()).unwrap();
+    input.write_all(b"to the exec", limit()).unwrap();
     drop(input);
     block(c.task.close_io(&c.id, "e")).unwrap();
     assert_eq!(read_output(&mut stdio).0, "to the exec");
@@ -147,12 +149,12 @@ fn reader_that_comes_late_gets_all_output() {
         .err
         .as_mut()
         .unwrap()
-        .read_until(b"done\n", LIMIT)
+        .read_until(b"done\n", limit())
         .unwrap();
     let mut late = FifoReader::open(c.stdio.stdout_path()).unwrap();
-    assert_eq!(late.read_until(b"early\n", LIMIT).unwrap(), b"early\n");
+    assert_eq!(late.read_until(b"early\n", limit()).unwrap(), b"early\n");
     c.kill_and_wait();
-    late.read_to_end(LIMIT).unwrap();
+    late.read_to_end(limit()).unwrap();
 }
 
 #[test]
@@ -166,7 +168,7 @@ fn vanished_reader_blocks_the_process_and_does_not_kill_it() {
     c.stdio.out = None;
     // A new client reads on where the old one stopped, without a gap.
     let mut reader = FifoReader::open(c.stdio.stdout_path()).unwrap();
-    let rest = reader.read_to_end(LIMIT).unwrap();
+    let rest = reader.read_to_end(limit()).unwrap();
     assert_eq!(
         first_gap(&[first.into_bytes(), seen, rest].concat(), 200_000),
         None
@@ -203,7 +205,7 @@ fn orphan_that_holds_the_output_delays_neither_wait_nor_delete() {
         .out
         .as_mut()
         .unwrap()
-        .read_until(b"gone\n", LIMIT)
+        .read_until(b"gone\n", limit())
         .unwrap();
     block(c.task.delete(&c.id, "e")).unwrap();
     // Delete closes the shim's end, though the orphan lives.
@@ -211,7 +213,7 @@ fn orphan_that_holds_the_output_delays_neither_wait_nor_delete() {
         .out
         .as_mut()
         .unwrap()
-        .read_to_end(Duration::from_secs(5))
+        .read_to_end(slowed(Duration::from_secs(5)))
         .unwrap();
 }
 
@@ -240,9 +242,9 @@ fn resize_reaches_the_running_process() {
     let mut c = lab.container(&script(text).terminal());
     c.run();
     let out = c.stdio.out.as_mut().unwrap();
-    out.read_until(b"ready", LIMIT).unwrap();
+    out.read_until(b"ready", limit()).unwrap();
     block(c.task.resize_pty(&c.id, "", 123, 45)).unwrap();
-    let text = out.read_to_end(LIMIT).unwrap();
+    let text = out.read_to_end(limit()).unwrap();
     assert!(
         String::from_utf8_lossy(&text).contains("45 123"),
         "{text:?}"
@@ -264,8 +266,8 @@ fn input_on_a_terminal_is_echoed_and_read() {
     let lab = Lab::new();
     let mut c = lab.container(&script("read line; echo \"got $line\"").terminal());
     c.run();
-    let mut input = c.stdio.open_stdin(LIMIT).unwrap();
-    input.write_all(b"hello\n", LIMIT).unwrap();
+    let mut input = c.stdio.open_stdin(limit()).unwrap();
+    input.write_all(b"hello\n", limit()).unwrap();
     let out = read_output(&mut c.stdio).0;
     assert!(out.contains("got hello"), "{out:?}");
     assert_eq!(c.wait(), 0);

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use containerd_shim_protos::api::{CreateTaskRequest, ExecProcessRequest, Status};
 use hull_client::{Any, make_fifo};
-use hull_e2e::{Container, FifoReader, LIMIT, Lab, Spec, Streams, block, eventually, procfs};
+use hull_e2e::{
+    Container, FifoReader, Lab, Spec, Streams, block, eventually, limit, procfs, slowed,
+};
 use nix::fcntl::{OFlag, open};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
@@ -88,7 +90,7 @@ fn terminal_output_waits_for_a_late_reader() {
     let delete = hull_e2e::time::handle().spawn(async move { task.delete(&id, "").await });
     assert_eq!(c.status(), Status::STOPPED);
     let mut late = FifoReader::open(c.stdio.stdout_path()).unwrap();
-    assert_eq!(late.read_to_end(LIMIT).unwrap(), b"early\r\n");
+    assert_eq!(late.read_to_end(limit()).unwrap(), b"early\r\n");
     block(delete).unwrap().unwrap();
 }
 
@@ -102,7 +104,7 @@ fn terminal_output_waits_for_a_slow_reader() {
     let (task, id) = (c.task.clone(), c.id.clone());
     let delete = hull_e2e::time::handle().spawn(async move { task.delete(&id, "").await });
     assert_eq!(c.status(), Status::STOPPED);
-    let out = c.stdio.out.as_mut().unwrap().read_to_end(LIMIT).unwrap();
+    let out = c.stdio.out.as_mut().unwrap().read_to_end(limit()).unwrap();
     assert!(out.ends_with(b"\n12000\r\n"), "{} bytes", out.len());
     block(delete).unwrap().unwrap();
 }
@@ -118,7 +120,7 @@ fn log_uri_of_a_fifo_that_nobody_reads_blocks_no_request() {
     c.start();
     assert_eq!(c.status(), Status::RUNNING);
     let mut reader = FifoReader::open(&path).unwrap();
-    let read = reader.read_until(b"through\n", LIMIT).unwrap();
+    let read = reader.read_until(b"through\n", limit()).unwrap();
     assert_eq!(read, b"through\n");
     c.kill_and_wait();
 }
@@ -148,7 +150,7 @@ fn flood_into_a_file_holds_up_no_request() {
     create_with(&c, |request| request.stdout = "/dev/null".to_owned()).unwrap();
     c.start();
     let median = median_answer(&c);
-    assert!(median < ANSWER, "State took {median:?}");
+    assert!(median < slowed(ANSWER), "State took {median:?}");
     c.kill_and_wait();
 }
 
@@ -158,9 +160,9 @@ fn flood_through_a_fifo_holds_up_no_request() {
     let mut c = lab.container(&Spec::new(["cat", "/dev/zero"]));
     c.run();
     let mut out = c.stdio.out.take().unwrap();
-    let reader = std::thread::spawn(move || out.read_to_end(LIMIT).map(|bytes| bytes.len()));
+    let reader = std::thread::spawn(move || out.read_to_end(limit()).map(|bytes| bytes.len()));
     let median = median_answer(&c);
-    assert!(median < ANSWER, "State took {median:?}");
+    assert!(median < slowed(ANSWER), "State took {median:?}");
     c.kill_and_wait();
     reader.join().unwrap().unwrap();
 }
@@ -220,7 +222,10 @@ fn silent_process_without_a_reader_is_deleted_at_once() {
         let start = Instant::now();
         c.delete().unwrap();
         let took = start.elapsed();
-        assert!(took < Duration::from_secs(2), "Delete took {took:?}");
+        assert!(
+            took < slowed(Duration::from_secs(2)),
+            "Delete took {took:?}"
+        );
     }
 }
 
@@ -232,14 +237,14 @@ fn orphan_that_keeps_writing_delays_neither_wait_nor_delete() {
     let args = ["sh", "-c", "while :; do echo again; done & echo mine"];
     let mut stdio = c.add_exec("e", args);
     let mut out = stdio.out.take().unwrap();
-    let reader = std::thread::spawn(move || out.read_to_end(LIMIT));
+    let reader = std::thread::spawn(move || out.read_to_end(limit()));
     let start = Instant::now();
     c.try_start("e").unwrap();
     assert_eq!(c.wait_exec("e"), 0);
     block(c.task.delete(&c.id, "e")).unwrap();
     let took = start.elapsed();
     let text = reader.join().unwrap().unwrap();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < slowed(Duration::from_secs(2)), "{took:?}");
     assert!(String::from_utf8_lossy(&text).contains("mine\n"));
 }
 
@@ -309,7 +314,7 @@ fn orphan_on_a_terminal_does_not_keep_it() {
     let mut stdio = c.add_exec_with("e", &process, Streams::TERMINAL);
     c.try_start("e").unwrap();
     assert_eq!(c.wait_exec("e"), 0);
-    let out = stdio.out.as_mut().unwrap().read_to_end(LIMIT).unwrap();
+    let out = stdio.out.as_mut().unwrap().read_to_end(limit()).unwrap();
     assert_eq!(out, b"bye\r\n");
     block(c.task.delete(&c.id, "e")).unwrap();
 }
@@ -323,7 +328,7 @@ fn input_from_a_file_or_dev_null_is_read_to_its_end() {
         let mut c = lab.container(&Spec::new(["wc", "-c"]));
         create_with(&c, |request| request.stdin = path.display().to_string()).unwrap();
         c.start();
-        let out = c.stdio.out.as_mut().unwrap().read_to_end(LIMIT).unwrap();
+        let out = c.stdio.out.as_mut().unwrap().read_to_end(limit()).unwrap();
         assert_eq!(String::from_utf8_lossy(&out).trim(), size);
         assert_eq!(c.wait(), 0);
     }
@@ -340,8 +345,8 @@ fn client_that_comes_after_the_end_of_input_does_not_busy_the_daemon() {
     let mut c = c;
     c.read_until("ready\n");
     // More than the process's pipe takes: the daemon waits for room.
-    let mut input = c.stdio.open_stdin(LIMIT).unwrap();
-    input.write_all(&vec![b'x'; 100_000], LIMIT).unwrap();
+    let mut input = c.stdio.open_stdin(limit()).unwrap();
+    input.write_all(&vec![b'x'; 100_000], limit()).unwrap();
     block(c.task.close_io(&c.id, "")).unwrap();
     drop(input);
     c.status();
@@ -349,7 +354,23 @@ fn client_that_comes_after_the_end_of_input_does_not_busy_the_daemon() {
     let late = open(c.stdio.stdin_path(), flags, Mode::empty()).unwrap();
     assert!(late.as_raw_fd() > 2);
     assert_eq!(c.exec("go", ["sh", "-c", "echo >/go"]).status, 0);
-    let out = c.stdio.out.as_mut().unwrap().read_to_end(LIMIT).unwrap();
+    let out = c.stdio.out.as_mut().unwrap().read_to_end(limit()).unwrap();
     assert_eq!(String::from_utf8_lossy(&out).trim(), "100000");
     assert_eq!(c.wait(), 0);
+}
+
+#[test]
+fn exit_waits_a_moment_for_the_first_reader_of_what_was_written() {
+    let lab = Lab::new();
+    let mut c = lab.container(&script("echo early"));
+    c.stdio.out = None;
+    c.run();
+    let (task, id) = (c.task.clone(), c.id.clone());
+    let wait = hull_e2e::time::handle().spawn(async move { task.wait(&id, "").await });
+    // A client that was told of the exit now would give its FIFO up.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!wait.is_finished());
+    let mut late = FifoReader::open(c.stdio.stdout_path()).unwrap();
+    assert_eq!(late.read_to_end(limit()).unwrap(), b"early\n");
+    assert_eq!(block(wait).unwrap().unwrap().exit_status, 0);
 }

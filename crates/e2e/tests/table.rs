@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use containerd_shim_protos::api::Status;
-use hull_e2e::{Code, Container, Lab, RpcError, Spec, Stdio, Streams, block, eventually};
+use hull_e2e::{Code, Container, Lab, RpcError, Spec, Stdio, Streams, block, eventually, slowed};
 
 const KILL: u32 = 9;
 /// How long a Wait must stay silent to count as waiting.
@@ -314,8 +314,9 @@ mod call_exec {
 }
 
 fn wait_a_moment(c: &Container<'_>, exec: &str) -> Answer {
-    let answer = block(async { tokio::time::timeout(SILENCE, c.task.wait(&c.id, exec)).await });
+    let silence = slowed(SILENCE);
+    let answer = block(async { tokio::time::timeout(silence, c.task.wait(&c.id, exec)).await });
     answer
-        .map_err(|_elapsed| RpcError::Deadline(SILENCE))?
+        .map_err(|_elapsed| RpcError::Deadline(silence))?
         .map(drop)
 }

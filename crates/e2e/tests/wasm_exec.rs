@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use containerd_shim_protos::api::Status;
-use hull_e2e::{Case, LIMIT, Lab, Spec, Streams, block, procfs, read_output};
+use hull_e2e::{Case, Lab, Spec, Streams, block, limit, procfs, read_output};
 
 /// Long enough for ten lines of the guest that writes one every 20 ms.
 const SEVERAL_TICKS: Duration = Duration::from_millis(200);
@@ -149,12 +149,12 @@ fn terminal_of_a_guest_is_resized_and_echoes() {
     block(c.task.resize_pty(&c.id, "", 123, 45)).unwrap();
     let size = c.exec("s", ["stty", "-F", "/dev/console", "size"]);
     assert_eq!(size.stdout, "45 123\n", "{size:?}");
-    let mut input = c.stdio.open_stdin(LIMIT).unwrap();
-    input.write_all(b"line\n", LIMIT).unwrap();
+    let mut input = c.stdio.open_stdin(limit()).unwrap();
+    input.write_all(b"line\n", limit()).unwrap();
     // Once from the terminal, once from the guest.
     c.read_until("line\r\nline\r\n");
     // The terminal's own end of file.
-    input.write_all(&[4], LIMIT).unwrap();
+    input.write_all(&[4], limit()).unwrap();
     assert_eq!(c.wait(), 0);
 }
 
@@ -178,8 +178,8 @@ fn close_io_is_the_end_of_input() {
     let lab = Lab::wasm();
     let mut c = lab.container_with(&Spec::new(["/wasm/cat.wasm"]), Streams::ALL);
     c.run();
-    let mut input = c.stdio.open_stdin(LIMIT).unwrap();
-    input.write_all(b"one\n", LIMIT).unwrap();
+    let mut input = c.stdio.open_stdin(limit()).unwrap();
+    input.write_all(b"one\n", limit()).unwrap();
     assert_eq!(c.read_until("one\n"), "one\n");
     drop(input);
     assert_eq!(c.status(), Status::RUNNING);

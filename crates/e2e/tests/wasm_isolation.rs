@@ -75,7 +75,7 @@ fn exec_is_locked_in_as_well() {
     let mut stdio = c.add_exec("e", ["/wasm/sleep.wasm"]);
     let pid = c.try_start("e").unwrap();
     let out = stdio.out.as_mut().unwrap();
-    out.read_until(b"ready\n", hull_e2e::LIMIT).unwrap();
+    out.read_until(b"ready\n", hull_e2e::limit()).unwrap();
     is_locked_in(pid);
 }
 

@@ -104,12 +104,27 @@ impl AnyReadable {
     /// `EMFILE` or `ENOSPC` when descriptors or watches are used up, `EPERM` for a member that
     /// cannot be polled.
     pub fn new(members: &[BorrowedFd<'_>]) -> Result<Self> {
+        Self::watching(members, libc::EPOLLIN)
+    }
+
+    /// Readable while a file of a cgroup or of sysfs has changed since it was last read through this
+    /// very descriptor, as `memory.events` announces it
+    /// (<https://docs.kernel.org/admin-guide/cgroup-v2.html>). Unlike inotify this takes nothing of
+    /// which a user has only 128.
+    ///
+    /// # Errors
+    /// As [`AnyReadable::new`].
+    pub fn announcing(file: BorrowedFd<'_>) -> Result<Self> {
+        Self::watching(&[file], libc::EPOLLPRI)
+    }
+
+    fn watching(members: &[BorrowedFd<'_>], events: i32) -> Result<Self> {
         // SAFETY: takes a plain integer and touches no memory of ours.
         let ret = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         let epoll = check_fd(ret.into())?;
         for member in members {
             let mut event = libc::epoll_event {
-                events: libc::EPOLLIN.cast_unsigned(),
+                events: events.cast_unsigned(),
                 u64: 0,
             };
             let (epoll, member) = (epoll.as_raw_fd(), member.as_raw_fd());

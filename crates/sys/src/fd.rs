@@ -139,6 +139,19 @@ pub fn is_readable(fd: impl AsFd) -> bool {
             .is_some_and(|events| events.contains(PollFlags::POLLIN))
 }
 
+/// How many bytes lie in a pipe or FIFO that nobody has read yet
+/// ([pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html), `FIONREAD`).
+///
+/// # Errors
+/// `ENOTTY` for what is neither.
+pub fn unread(pipe: impl AsFd) -> Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, for which the pointer is valid.
+    let ret = unsafe { libc::ioctl(pipe.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    check(libc::c_long::from(ret))?;
+    Ok(usize::try_from(bytes).unwrap_or_default())
+}
+
 /// Whether the other end of a socket or pipe is closed.
 #[must_use]
 pub fn is_hung_up(fd: impl AsFd) -> bool {

@@ -15,6 +15,9 @@ const GAP: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(10);
 /// What may run between two such readings. An idle Go program wakes up now and then.
 const QUIET: Duration = Duration::from_micros(200);
+/// Where processes are put: in a unified hierarchy a group that has controllers for the groups below
+/// it must have no process of its own.
+pub(super) const LEAF: &str = "shims";
 /// How often it is looked before the next operation begins anyway.
 const LOOKS: u32 = 40;
 
@@ -54,7 +57,7 @@ impl Account {
         }
     }
 
-    /// Calls `spawn` with this thread in the group: what it spawns is born there.
+    /// Calls `spawn` with this thread in a leaf of the group: what it spawns is born there.
     pub(super) fn inside<T>(&self, spawn: impl FnOnce() -> T) -> Result<T> {
         // v1 moves one thread, v2 only whole processes.
         let file = if self.unified {
@@ -64,7 +67,9 @@ impl Account {
         };
         let home = cgroup::of_process(std::process::id(), controller());
         let home = self.root.join(home.trim_start_matches('/'));
-        fs::write(self.dir.join(file), "0")?;
+        let leaf = self.dir.join(LEAF);
+        fs::create_dir_all(&leaf)?;
+        fs::write(leaf.join(file), "0")?;
         let spawned = spawn();
         fs::write(home.join(file), "0")?;
         Ok(spawned)

@@ -86,6 +86,11 @@ impl Bed {
         format!("/{}/{}", self.tag, peer.key)
     }
 
+    /// The same for the floor.
+    pub(super) fn floor_group(&self) -> String {
+        format!("/{}/floor", self.tag)
+    }
+
     /// What counts the CPU time of a peer: shims, whatever they start, containers.
     pub(super) fn account(&self, peer: &Peer) -> Result<Account> {
         Account::open(&self.cgroup(peer))

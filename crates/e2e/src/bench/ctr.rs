@@ -4,14 +4,14 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::account::{self, Account};
-use super::peer::Peer;
+use super::peer::{self, Peer};
 use super::report::{Comparison, Figure, Table};
 use super::sample::Series;
 use super::task::progress;
 use super::{Plan, Result};
 use crate::containerd::{Containerd, Release};
 use crate::rootfs::Image;
-use crate::{procfs, target};
+use crate::{janitor, procfs, target};
 
 const WARM_UP: usize = 2;
 
@@ -28,10 +28,11 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
 /// With containerd 2.x, hull beside its runc shim.
 pub(super) fn measure_newest(plan: &Plan) -> Result<Vec<Table>> {
     if !target::clients().join("containerd").exists() {
-        eprintln!(
-            "hull-bench: ctr-newest: no containerd in {}",
-            target::clients().display()
-        );
+        let clients = target::clients();
+        plan.miss(format!(
+            "ctr-newest: no containerd in {}; make clients",
+            clients.display()
+        ));
         return Ok(Vec::new());
     }
     with(plan, Release::Newest, "newest", "the newest containerd 2.x")
@@ -42,8 +43,10 @@ fn with(plan: &Plan, release: Release, rival: &str, title: &str) -> Result<Vec<T
     let peers: Vec<&Peer> = plan
         .peers
         .iter()
-        .filter(|peer| peer.key == "hull" || peer.key == rival)
+        .filter(|peer| [peer::HULL, rival, peer::NULL].contains(&peer.key))
         .collect();
+    // Not born in the group: it could not remove it.
+    janitor::employ();
     let service = Account::open(&format!("/{}containerd", target::process_tag()))?;
     let containerd = service.inside(|| Containerd::start(release))?;
     // The harness follows the events; that is no part of a `ctr run`.
@@ -70,12 +73,14 @@ fn with(plan: &Plan, release: Release, rival: &str, title: &str) -> Result<Vec<T
         }
     }
     let lines = peers.iter().zip(&series);
+    let row = if rival == "newest" {
+        "ctr-newest"
+    } else {
+        "ctr"
+    };
     Ok(vec![Table {
-        row: if rival == "newest" {
-            "ctr-newest"
-        } else {
-            "ctr"
-        },
+        row,
+        id: row,
         title: format!("`ctr run --rm busybox true`, {title}"),
         how: format!(
             "ms, median of {rounds}. Wall time of ctr; CPU of ctr, containerd, shim and container."

@@ -39,6 +39,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let lines = plan.peers.iter().zip(&series);
     Ok(vec![Table {
         row: "exec",
+        id: "exec",
         title: "An exec of `true` in a running container".to_owned(),
         how: format!(
             "ms, median of {rounds}. Exec, Start, exit and Delete over one persistent client. CPU \

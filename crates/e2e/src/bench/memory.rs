@@ -12,7 +12,7 @@ use super::{Plan, Result};
 use crate::procfs;
 
 /// Lone containers in the second table.
-const MANY: u32 = 20;
+const MANY: u32 = 100;
 /// After this time without a request a shim is idle.
 pub(super) const IDLE: Duration = Duration::from_secs(3);
 
@@ -20,8 +20,12 @@ pub(super) const IDLE: Duration = Duration::from_secs(3);
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let (mut one, mut many) = (Vec::new(), Vec::new());
     let strangers = strangers();
-    for (number, peer) in plan.peers.iter().enumerate() {
-        progress("memory", number, plan.peers.len());
+    for (number, peer) in plan.rivals().enumerate() {
+        progress(
+            &format!("memory, {}", peer.name),
+            number,
+            plan.rivals().count(),
+        );
         let bed = Bed::make()?;
         let client = runtime()?;
         let mut pods = vec![];
@@ -51,6 +55,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     Ok(vec![
         Table {
             row: "memory",
+            id: "memory-one",
             title: "Memory beside one idle container".to_owned(),
             how: format!(
                 "KiB by smaps_rollup, after sync(2) and {} s without a request: all processes of \
@@ -64,6 +69,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         },
         Table {
             row: "memory",
+            id: "memory-many",
             title: format!("Memory beside {MANY} lone idle containers"),
             how: format!(
                 "KiB, divided by {MANY}. The fall of MemAvailable includes the containers, their \

@@ -42,13 +42,19 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let lines = plan.peers.iter().zip(&series);
     Ok(vec![Table {
         row: "parallel",
+        id: "parallel",
         title: format!("Containers of `true` per second, {WORKERS} at once"),
         how: format!(
             "Median of {rounds} blocks of {BLOCK}; p99 is the greatest. Lone: each with all that \
              containerd asks of a shim, `start` to the `delete` action, and the making of its \
              bundle. In a shim that runs: Create, Start, exit, Delete. CPU in ms a container."
         ),
-        columns: vec!["lone, per second", "CPU", "in one shim, per second", "CPU"],
+        columns: vec![
+            "lone, per second",
+            "CPU, lone",
+            "in one shim, per second",
+            "CPU, in one shim",
+        ],
         lines: lines
             .map(|(peer, rates)| {
                 (

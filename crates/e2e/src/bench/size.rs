@@ -9,12 +9,14 @@ use super::{Plan, Result};
 use crate::target;
 
 const MEGABYTE: f64 = 1e6;
+/// What is installed beside the shim.
+const MORE: [&str; 3] = ["hull-wasm", "hull-wasmc", "hull"];
 
 /// Both tables.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let dir = target::private_dir(&target::unique_tag());
     fs::create_dir_all(&dir)?;
-    let lines = plan.peers.iter().map(|peer| {
+    let lines = plan.rivals().map(|peer| {
         let shim = stripped(&peer.shim, &dir)?;
         let runc = peer
             .runc
@@ -24,15 +26,23 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         Ok((peer.name.clone(), figures))
     });
     let lines: Result<Vec<_>> = lines.collect();
-    let wasm = ["hull-wasm", "hull-wasmc"].into_iter().map(|name| {
+    let (present, absent): (Vec<_>, Vec<_>) = MORE
+        .into_iter()
+        .partition(|name| target::bin_dir().join(name).exists());
+    for name in absent {
+        let dir = target::bin_dir();
+        plan.miss(format!("size: no {name} in {}; make build", dir.display()));
+    }
+    let more = present.into_iter().map(|name| {
         let size = stripped(&target::bin_dir().join(name), &dir)?;
         Ok((name.to_owned(), vec![size.into()]))
     });
-    let wasm: Result<Vec<_>> = wasm.collect();
+    let more: Result<Vec<_>> = more.collect();
     fs::remove_dir_all(&dir)?;
     Ok(vec![
         Table {
             row: "size",
+            id: "size",
             title: "Binaries".to_owned(),
             how: "MB (10^6 bytes) after strip(1), as `make install` does.".to_owned(),
             columns: vec!["shim", "runc", "together"],
@@ -41,11 +51,12 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         },
         Table {
             row: "size",
-            title: "Binaries for Wasm".to_owned(),
-            how: "MB after strip(1): the runner and the compiler. Target: runner at most 8."
+            id: "size-more",
+            title: "hull's other binaries".to_owned(),
+            how: "MB after strip(1): the Wasm runner, its compiler, and the command line."
                 .to_owned(),
             columns: vec!["size"],
-            lines: wasm?,
+            lines: more?,
             comparison: None,
         },
     ])

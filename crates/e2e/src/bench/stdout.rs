@@ -30,10 +30,10 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let bed = Bed::make()?;
     let client = runtime()?;
     let mut series: Vec<(Series, Series)> = Vec::new();
-    series.resize_with(plan.peers.len(), Default::default);
+    series.resize_with(plan.rivals().count(), Default::default);
     for round in 0..rounds {
         progress("stdout", round, rounds);
-        for (peer, (speeds, cpus)) in plan.peers.iter().zip(&mut series) {
+        for (peer, (speeds, cpus)) in plan.rivals().zip(&mut series) {
             let mut cell = Cell::make(&bed, peer, &["sh", "-c", DD])?;
             // The reader below is the only one.
             cell.stdio.out = None;
@@ -63,9 +63,10 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
             cpus.push_time(used);
         }
     }
-    let lines = plan.peers.iter().zip(&series);
+    let lines = plan.rivals().zip(&series);
     Ok(vec![Table {
         row: "stdout",
+        id: "stdout",
         title: format!("{MEGABYTES} MB of stdout through the FIFO"),
         how: format!(
             "Median of {rounds}; p99 is the greatest. `dd` in blocks of 64 kB, from Start to the \

@@ -1,11 +1,15 @@
 //! A container of `true` over a ttrpc client, in a shim of its own and in one that runs already.
 
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
 use super::account::{self, Account};
 use super::bed::Bed;
 use super::cell::{Cell, Times, runtime};
+use super::floor::Floor;
 use super::peer::Peer;
 use super::pod::Pod;
-use super::report::{Comparison, Figure, Line, Table};
+use super::report::{Comparison, FLOOR, Figure, Line, Table};
 use super::sample::Series;
 use super::{Plan, Result};
 
@@ -20,9 +24,12 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         args: &["true"],
     });
     let entries: Vec<Entry<'_>> = entries.collect();
+    let bed = Bed::make()?;
+    let mut floor = Floor::start(&bed)?;
     Ok(vec![
         Table {
             row: "task",
+            id: "task-alone",
             title: "A lone container of `true`, a shim of its own".to_owned(),
             how: format!(
                 "ms, median of {rounds}. Without containerd, ctr's default spec, busybox on \
@@ -35,13 +42,15 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         },
         Table {
             row: "task",
+            id: "task-pod",
             title: "A container of `true` in a shim that runs".to_owned(),
             how: format!(
                 "ms, median of {rounds}. The same over one persistent client, in a shim that has \
-                 another container already. CPU is of shim, what it starts, and container."
+                 another container already. CPU is of shim, what it starts, and container. The floor \
+                 is the kernel's part alone, without shim."
             ),
             columns: IN_POD.to_vec(),
-            lines: in_pod(&Bed::make()?, &entries, rounds)?,
+            lines: in_pod(&bed, &entries, rounds, Some(&mut floor))?,
             comparison: Some(Comparison::Ratio),
         },
     ])
@@ -68,7 +77,7 @@ impl Calls {
     }
 
     /// Counts what was used since `before`.
-    pub(super) fn push_cpu(&mut self, account: &Account, before: std::time::Duration) {
+    pub(super) fn push_cpu(&mut self, account: &Account, before: Duration) {
         self.cpu.push_time(account.used().saturating_sub(before));
     }
 
@@ -143,15 +152,20 @@ pub(super) fn alone(bed: &Bed, entries: &[Entry<'_>], rounds: usize) -> Result<V
 /// The figures of [`in_pod`].
 pub(super) const IN_POD: [&str; 6] = ["Create", "Start", "exit", "Delete", "sum", "CPU"];
 
-/// Containers in a shim that has another one already.
-pub(super) fn in_pod(bed: &Bed, entries: &[Entry<'_>], rounds: usize) -> Result<Vec<Line>> {
+/// Containers in a shim that has another one already; the floor takes its turn with them.
+pub(super) fn in_pod(
+    bed: &Bed,
+    entries: &[Entry<'_>],
+    rounds: usize,
+    mut floor: Option<&mut Floor>,
+) -> Result<Vec<Line>> {
     let client = runtime()?;
     let mut pods = Vec::new();
     for entry in entries {
         pods.push(Pod::start(bed, entry.peer, &client)?);
     }
-    let mut series: Vec<Calls> = Vec::new();
-    series.resize_with(entries.len(), Default::default);
+    let (mut series, mut bottom) = (Vec::new(), Calls::default());
+    series.resize_with(entries.len(), Calls::default);
     for round in 0..WARM_UP + rounds {
         progress("containers of a running shim", round, WARM_UP + rounds);
         for ((entry, pod), calls) in entries.iter().zip(&pods).zip(&mut series) {
@@ -165,20 +179,36 @@ pub(super) fn in_pod(bed: &Bed, entries: &[Entry<'_>], rounds: usize) -> Result<
             }
             cell.remove()?;
         }
+        if let Some(floor) = floor.as_deref_mut() {
+            let before = floor.account.used();
+            let times = floor.run()?;
+            account::rest(std::slice::from_ref(&floor.account));
+            if round >= WARM_UP {
+                bottom.push(times);
+                bottom.push_cpu(&floor.account, before);
+            }
+        }
     }
     for pod in pods {
         pod.end(&client)?;
     }
     let lines = entries.iter().zip(&series);
-    Ok(lines
-        .map(|(entry, calls)| (entry.name.clone(), calls.figures().to_vec()))
-        .collect())
+    let lines = lines.map(|(entry, calls)| (entry.name.clone(), calls.figures().to_vec()));
+    let bottom = floor.map(|_| (FLOOR.to_owned(), bottom.figures().to_vec()));
+    Ok(lines.chain(bottom).collect())
 }
 
 /// Tells on stderr how far it is, ten times in all.
 pub(super) fn progress(what: &str, round: usize, rounds: usize) {
     let step = rounds.div_ceil(10);
     if round.is_multiple_of(step) {
-        eprintln!("hull-bench: {what}: {round} of {rounds}");
+        eprintln!("hull-bench: {} {what}: {round} of {rounds}", elapsed());
     }
+}
+
+/// The time since this was first asked: `3m07s`.
+pub(super) fn elapsed() -> String {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let seconds = BEGAN.get_or_init(Instant::now).elapsed().as_secs();
+    format!("{}m{:02}s", seconds / 60, seconds % 60)
 }

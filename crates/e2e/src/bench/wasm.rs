@@ -24,17 +24,19 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     Ok(vec![
         Table {
             row: "wasm",
+            id: "wasm-pod",
             title: "A container of hello.wasm in a shim that runs".to_owned(),
             how: format!(
                 "ms, median of {rounds}. As in `task`, over one persistent client; the artifact is \
                  in the store. Target: sum at most 1.5 above native `true`."
             ),
             columns: task::IN_POD.to_vec(),
-            lines: task::in_pod(&bed()?, &entries, rounds)?,
+            lines: task::in_pod(&bed()?, &entries, rounds, None)?,
             comparison: Some(Comparison::Difference),
         },
         Table {
             row: "wasm",
+            id: "wasm-alone",
             title: "A lone container of hello.wasm, a shim of its own".to_owned(),
             how: format!(
                 "ms, median of {rounds}. The same from `start` to the `delete` action: a fresh shim \

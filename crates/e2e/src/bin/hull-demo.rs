@@ -1,4 +1,5 @@
-//! `make demo`: containers through a private containerd, step by step, on the terminal.
+//! `make demo`: containers without containerd, then through a private one, step by step, on the
+//! terminal.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -11,11 +12,13 @@ use std::fs;
 use std::time::Instant;
 
 use hull_e2e::containerd::Release;
-use hull_e2e::{Case, Containerd, Image, Topic, artifacts, block, procfs, target};
+use hull_e2e::{Case, Cli, Containerd, Image, Topic, artifacts, block, procfs, target};
 
 fn main() {
+    println!("hull demo, first part: native and Wasm containers without containerd\n");
+    without_containerd();
     println!(
-        "hull demo: native and Wasm containers through containerd, runtime {}\n",
+        "hull demo, second part: the same through containerd, runtime {}\n",
         target::runtime()
     );
     println!("Starting a containerd of its own, with a test image of busybox and Wasm modules ...");
@@ -37,6 +40,45 @@ fn main() {
     // Dropping them stops everything, and fails if anything is left.
     drop(case);
     println!("Stopped and removed: no process, mount, cgroup or socket is left.");
+}
+
+/// `hull run` and `hull trace`: no daemon is running before or after.
+fn without_containerd() {
+    let cli = Cli::new();
+    let script = "echo Hello from $(uname -s) pid $$, host name $(hostname); exit 7";
+    show(&format!(
+        "hull run --hostname box --rootfs ./busybox -- sh -c '{script}'; echo $?"
+    ));
+    let out = cli
+        .native(&["--hostname", "box"], &["sh", "-c", script])
+        .expect(7);
+    println!("  {}\n  {}", out.text().trim(), out.code);
+    for what in ["compiles it and keeps the result", "takes what is there"] {
+        show("hull run ./hello.wasm");
+        let began = Instant::now();
+        let text = cli.wasm(&[], "hello.wasm", &[]).ok();
+        let milliseconds = began.elapsed().as_millis();
+        println!(
+            "  {}\n  (in {milliseconds} ms: this start {what})",
+            text.trim()
+        );
+    }
+    show("hull run --memory 16m --rootfs ./busybox -- dd if=/dev/zero of=/big bs=1M; echo $?");
+    let out = cli.native(
+        &["--memory", "16m"],
+        &["dd", "if=/dev/zero", "of=/big", "bs=1M"],
+    );
+    let out = out.expect(137);
+    println!("  {}\n  {}", out.stderr.trim(), out.code);
+    show("hull trace --rootfs ./busybox -- true");
+    let rootfs = cli.rootfs().display().to_string();
+    let table = cli.hull(["trace", "--rootfs", &rootfs, "--", "true"]).ok();
+    for line in table.lines() {
+        println!("  {line}");
+    }
+    // Fails if anything is left.
+    drop(cli);
+    println!("\nNo process, mount, cgroup, socket or file is left of them.\n");
 }
 
 /// Shows a command as the reader would type it.

@@ -5,7 +5,7 @@ use crate::init::MAX_MODULE;
 use crate::step;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, SetupError, Step, ToInit, WasmJob};
-use hull_artifact::{CompilerIdentity, EngineId, Found, Key, ModuleDigest, Store};
+use hull_artifact::{CompilerIdentity, EngineId, Found, Key, Lock, ModuleDigest, Store};
 use hull_sys::mount::{self, MountAttr};
 use hull_sys::{fd, seal};
 use std::fs::File;
@@ -73,7 +73,8 @@ pub(super) fn perform(
                 digest,
                 program,
             };
-            order.compile(sync)?;
+            // Held until the artifact is open: whoever makes room in the store takes it first.
+            let _lock = order.compile(sync)?;
             // Also when nobody is left to take it; then this goes nowhere.
             match Store::at(read_only(path)?).open(&order.key) {
                 Ok(Found::Good(artifact)) => Ok(vec![artifact.into()]),
@@ -121,18 +122,20 @@ struct Order {
 }
 
 impl Order {
-    fn compile(&self, sync: &Sync) -> Result<(), SetupError> {
+    /// Sees to it that there is an artifact, if it can be made. The lock of its key, unless nobody wants
+    /// it any more.
+    fn compile(&self, sync: &Sync) -> Result<Option<Lock>, SetupError> {
         step::begin(STEP)?;
-        let Some(_lock) = wait(sync, || self.store.try_lock(&self.key))? else {
-            return Ok(());
+        let Some(lock) = wait(sync, || self.store.try_lock(&self.key))? else {
+            return Ok(None);
         };
         if let Ok(Found::Good(artifact)) = self.store.open(&self.key)
             && hull_artifact::verify(&artifact, &self.key).is_ok()
         {
-            return Ok(());
+            return Ok(Some(lock));
         }
         let Some(_slot) = wait(sync, || self.store.try_slot(slots()))? else {
-            return Ok(());
+            return Ok(None);
         };
         let copy = self.snapshot()?;
         sync.send_fds(STEP, &FromInit::Claimed, &[copy.as_fd()])?;
@@ -141,7 +144,7 @@ impl Order {
         drop(copied);
         let Some((ToInit::Keep, mut fds)) = sync.receive_fds(STEP)? else {
             // It could not be compiled, or the daemon is gone.
-            return Ok(());
+            return Ok(None);
         };
         let lost = || because(STEP, Blame::Hull, "keep".to_owned(), "no artifact came");
         let artifact = File::from(fds.pop().ok_or_else(lost)?);
@@ -149,7 +152,8 @@ impl Order {
         fd::seal(&artifact).at(STEP, || "seal an artifact".to_owned())?;
         self.check_size(size, &artifact)?;
         let stored = self.store.insert(&self.key, &artifact);
-        stored.map_err(|e| failed(Blame::Host, &e))
+        stored.map_err(|e| failed(Blame::Host, &e))?;
+        Ok(Some(lock))
     }
 
     /// A small module must not fill the disk.

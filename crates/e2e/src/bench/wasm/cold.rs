@@ -53,6 +53,7 @@ pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     Ok(vec![
         Table {
             row: "wasm-cold",
+            id: "wasm-cold",
             title: "Create of a module that must be compiled, in a shim that runs".to_owned(),
             how: format!("ms, and KB (10^3 bytes), median of {rounds}. {how}"),
             columns: vec!["Create", "CPU", "module", "artifact"],
@@ -61,6 +62,7 @@ pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         },
         Table {
             row: "wasm-cold",
+            id: "wasm-cold-first",
             title: "The first Create of a fresh shim, hello.wasm".to_owned(),
             how: format!(
                 "ms, median of {rounds}. With nothing in the store, the compiler is asked for its \

@@ -61,6 +61,7 @@ fn tables(one: Vec<Line>, further: Vec<Line>, split: Vec<Line>) -> Vec<Table> {
     vec![
         Table {
             row: "wasm-memory",
+            id: "wasm-memory-one",
             title: "Memory of one idle container's init".to_owned(),
             how: format!("KiB by smaps_rollup, after sync(2) and {idle} s without a request."),
             columns: vec!["PSS", "private dirty", "RSS"],
@@ -69,6 +70,7 @@ fn tables(one: Vec<Line>, further: Vec<Line>, split: Vec<Line>) -> Vec<Table> {
         },
         Table {
             row: "wasm-memory",
+            id: "wasm-memory-split",
             title: "The same by mappings, sleep.wasm".to_owned(),
             how: "KiB by smaps.".to_owned(),
             columns: mappings::COLUMNS.to_vec(),
@@ -77,6 +79,7 @@ fn tables(one: Vec<Line>, further: Vec<Line>, split: Vec<Line>) -> Vec<Table> {
         },
         Table {
             row: "wasm-memory",
+            id: "wasm-memory-further",
             title: "Memory of each further idle container of the same image in one pod".to_owned(),
             how: format!(
                 "KiB: what daemon, launcher and all inits of the pod have more with {MANY} than \

@@ -37,13 +37,14 @@ pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let lines = entries.iter().zip(&series);
     Ok(vec![Table {
         row: "wasm-parallel",
+        id: "wasm-parallel",
         title: "Containers of hello.wasm per second in one shim".to_owned(),
         how: format!(
             "Median of {rounds} blocks of {BLOCK}; p99 is the greatest. As in `parallel`, the \
              artifact is in the store. CPU in ms a container. Target: at least 200 with four at \
              once."
         ),
-        columns: vec!["one at a time", "CPU", "four at once", "CPU"],
+        columns: vec!["one at a time", "CPU of it", "four at once", "CPU"],
         lines: lines
             .map(|((name, _), rates)| {
                 let figures = rates.iter().flat_map(Rate::figures);

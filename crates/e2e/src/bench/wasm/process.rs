@@ -61,6 +61,7 @@ pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     pod.end(&client)?;
     Ok(vec![Table {
         row: "wasm-process",
+        id: "wasm-process",
         title: "hello.wasm as a process, without a container".to_owned(),
         how: format!(
             "ms, median of {rounds}. From fork to the end of the process. Only hull-wasm limits \
@@ -175,7 +176,7 @@ fn wasmtimes<'a>(program: &'a Path, dir: &'a Path) -> Result<Vec<Racer<'a>>> {
                 files: Vec::new(),
             })
         };
-        (format!("wasmtime {version}, {way}"), Box::new(run))
+        (format!("wasmtime, {way} ({version})"), Box::new(run))
     };
     Ok(ways.into_iter().map(racer).collect())
 }

@@ -1,0 +1,144 @@
+//! Runs end-to-end tests in a virtual machine: see `hull-vm --help`.
+//!
+//! A host has one layout of cgroups, one kernel and one set of rights. The machine has what most
+//! hosts have, and a development host may not: unified cgroups with every controller, the stock
+//! kernel of Debian 12, all capabilities. It is software emulation: the same everywhere, without
+//! KVM, and about ten times slower than the host.
+//!
+//! In order: `tests` builds the test executables, `kernel` fetches the kernel, `initrd` and
+//! `disk` make what it boots, `machine` runs it, `report` follows what its tests say. The
+//! guest's side is two shell scripts, `vm/initrd.sh` and `vm/guest.sh`. Which file of tests runs
+//! where is the table in `suite`.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the tests' own output is passed on; everything else is progress on stderr"
+)]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+use std::{env, fs};
+
+use crate::target;
+
+mod args;
+mod disk;
+mod initrd;
+mod kernel;
+mod machine;
+mod report;
+mod suite;
+mod tests;
+
+use args::{Args, Parsed};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The command `hull-vm`.
+pub fn main() -> ExitCode {
+    let parsed = args::parse(env::args().skip(1));
+    let run = match parsed {
+        Ok(Parsed::Help) => {
+            print!("{}", args::usage());
+            return ExitCode::SUCCESS;
+        }
+        Ok(Parsed::Run(args)) => run(&args),
+        Err(problem) => Err(problem.into()),
+    };
+    match run {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("hull-vm: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds, boots, runs and judges. An error says what failed, in one line.
+fn run(args: &Args) -> Result<()> {
+    let began = Instant::now();
+    let cache = target::vm();
+    let executables = tests::build(&args.parts)?;
+    let place = Place::make(&cache)?;
+    let kernel = kernel::fetch(&cache, &place.dir)?;
+    let initrd = initrd::make(&kernel, &place.dir)?;
+    let disk = disk::make(
+        &disk::Content {
+            executables: &executables,
+            args,
+        },
+        &place.dir,
+    )?;
+    eprintln!(
+        "hull-vm: Linux {} with {} files of tests, prepared in {:.1} s",
+        kernel.version,
+        executables.len(),
+        began.elapsed().as_secs_f32()
+    );
+    let console = place.dir.join("console");
+    let machine = machine::boot(&machine::Parts {
+        kernel: &kernel.image,
+        initrd: &initrd,
+        disk: &disk,
+        console: &console,
+    })?;
+    let verdict = report::follow(machine, &args.parts);
+    eprintln!("hull-vm: {:.1} s in all", began.elapsed().as_secs_f32());
+    verdict.map_err(|problem| {
+        let kept = cache.join("console.log");
+        match fs::rename(&console, &kept) {
+            Ok(()) => format!("{problem} (messages of its kernel: {})", kept.display()).into(),
+            Err(_unwritten) => problem,
+        }
+    })
+}
+
+/// The directory of one run, removed at its end.
+#[derive(Debug)]
+struct Place {
+    dir: PathBuf,
+}
+
+impl Place {
+    /// Makes it, and removes those of runs that were killed.
+    fn make(cache: &Path) -> Result<Self> {
+        fs::create_dir_all(cache)?;
+        for entry in fs::read_dir(cache)?.flatten() {
+            let name = entry.file_name();
+            let Some(pid) = name
+                .to_string_lossy()
+                .strip_prefix("run-")
+                .map(str::to_owned)
+            else {
+                continue;
+            };
+            if !Path::new("/proc").join(pid).exists() {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let dir = cache.join(format!("run-{}", std::process::id()));
+        fs::create_dir_all(&dir)?;
+        Ok(Self { dir })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.dir));
+    }
+}
+
+/// Runs a tool to its end and gives what it printed.
+fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .map_err(|error| format!("{name}: {error}; make deps installs what is needed"))?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{name}: {}: {}", output.status, text.trim()).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
