@@ -83,7 +83,7 @@ vm: deps build images ## run the tests in a virtual machine with unified cgroups
 	$(CARGO) build --locked -p hull-shim --features fault-points
 	$(HULL_VM_RUN)
 
-vm-all: deps build images ## run every test in it that can run there, about half an hour
+vm-all: deps build images ## run every test in it that can run there; long
 	$(CARGO) build --locked -p hull-shim --features fault-points
 	$(HULL_VM_RUN) -- --all
 
