@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::announced::Announced;
 use crate::files::CgroupDir;
-use crate::routes::{Routes, Version};
+use crate::routes::{self, Version};
 use crate::stats::flat_value;
 use hull_abi::CgroupPaths;
 use hull_sys::Errno;
@@ -49,11 +49,9 @@ impl OomWatch {
     /// [`Error::Io`] or [`Error::Write`] when the cgroup does not exist, or when descriptors are used
     /// up.
     pub fn open(paths: &CgroupPaths) -> Result<Option<Self>, Error> {
-        let routes = Routes::open(paths)?;
-        let Some((version, dir)) = routes.find("memory") else {
+        let Some((version, dir)) = routes::find(paths, "memory")? else {
             return Ok(None);
         };
-        let dir = CgroupDir::open(dir.path())?;
         let source = match version {
             Version::V2 => Source::V2(Announced::open(&dir, "memory.events")?),
             Version::V1 => match register(&dir) {

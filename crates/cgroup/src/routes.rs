@@ -80,6 +80,26 @@ impl Routes {
     }
 }
 
+/// The directory of one controller, as [`Routes::find`] gives it, without opening the others.
+pub(crate) fn find(
+    paths: &CgroupPaths,
+    controller: &str,
+) -> Result<Option<(Version, CgroupDir)>, Error> {
+    let v1 = paths
+        .v1
+        .iter()
+        .find(|v1| v1.controllers.iter().any(|name| name == controller));
+    if let Some(v1) = v1 {
+        return Ok(Some((Version::V1, CgroupDir::open(&v1.path)?)));
+    }
+    let Some(path) = &paths.unified else {
+        return Ok(None);
+    };
+    let unified = CgroupDir::open(path)?;
+    let here = controllers(&unified)?.iter().any(|name| name == controller);
+    Ok(here.then_some((Version::V2, unified)))
+}
+
 /// The controllers that a v2 cgroup has.
 pub(crate) fn controllers(dir: &CgroupDir) -> Result<Vec<String>, Error> {
     Ok(dir

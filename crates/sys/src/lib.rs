@@ -16,7 +16,6 @@ pub mod cred;
 pub mod eventfd;
 pub mod fd;
 pub mod fs;
-pub mod inotify;
 pub mod lsm;
 pub mod memory;
 pub mod mount;

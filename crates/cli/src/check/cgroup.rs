@@ -21,9 +21,6 @@ const CONTROLLERS: [(&str, &str, &str); 6] = [
     ("hugetlb", "hugetlb", "limits on huge pages"),
 ];
 
-/// Fewer instances than this are used up on a busy node.
-const FEW_INSTANCES: u64 = 256;
-
 /// The mode, the controllers, the device filter.
 pub(super) fn items() -> Vec<Item> {
     let layout = match Layout::detect() {
@@ -45,9 +42,6 @@ pub(super) fn items() -> Vec<Item> {
         kill(&hierarchies),
     ];
     items.extend(writable(&hierarchies));
-    if layout.is_unified() {
-        items.push(instances());
-    }
     items
 }
 
@@ -208,27 +202,6 @@ fn writable(hierarchies: &Hierarchies) -> Vec<Item> {
         Some(Item::fail("cgroup mounts", text).advise("mount it read-write"))
     });
     refused.collect()
-}
-
-/// Each container on v2 takes one for its out-of-memory events.
-fn instances() -> Item {
-    const NAME: &str = "inotify";
-    let path = "/proc/sys/fs/inotify/max_user_instances";
-    let Some(limit) = read_to_string(path)
-        .ok()
-        .and_then(|text| text.trim().parse::<u64>().ok())
-    else {
-        return Item::unknown(NAME, format!("{path} cannot be read"));
-    };
-    let text = format!("{limit} instances for each user, of which each container takes one");
-    if limit < FEW_INSTANCES {
-        return Item::warn(
-            NAME,
-            format!("{text}; those beyond report no out-of-memory events"),
-        )
-        .advise("sysctl fs.inotify.max_user_instances=8192");
-    }
-    Item::ok(NAME, text)
 }
 
 #[cfg(test)]
