@@ -6,6 +6,7 @@
 
 mod args;
 mod bootstrap;
+mod bundle;
 mod container;
 mod daemon;
 mod delete;

@@ -4,9 +4,8 @@
 use crate::error::Error;
 use hull_abi::{CgroupPaths, Hook};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Name of the file in the bundle.
@@ -137,21 +136,10 @@ impl StateFile {
     /// # Errors
     /// [`Error::Host`] with the path.
     pub(crate) fn write(&self, bundle: &Path) -> Result<(), Error> {
-        let path = bundle.join(NAME);
-        let temporary = bundle.join(".hull-state");
         let written = serde_json::to_vec(self)
             .map_err(io::Error::other)
-            .and_then(|bytes| {
-                let mut file = OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&temporary)?;
-                file.write_all(&bytes)?;
-                fs::rename(&temporary, &path)
-            });
-        written.map_err(|e| Error::host(format!("write {path:?}"), e))
+            .and_then(|bytes| crate::bundle::write(bundle, NAME, &bytes));
+        written.map_err(|e| Error::host(format!("write {:?}", bundle.join(NAME)), e))
     }
 }
 

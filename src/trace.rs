@@ -30,13 +30,12 @@ impl Recorder {
     /// Writes the trace into the bundle. A trace that cannot be written fails no container.
     pub(crate) fn write(mut self, bundle: &Path) {
         self.0.sort_by_key(|mark| mark.at_ns);
-        let path = bundle.join(TRACE_FILE);
         let trace = Trace { marks: self.0 };
         let written = serde_json::to_vec(&trace)
             .map_err(std::io::Error::other)
-            .and_then(|json| std::fs::write(&path, json));
+            .and_then(|json| crate::bundle::write(bundle, TRACE_FILE, &json));
         if let Err(error) = written {
-            log::warn!("write the trace {path:?}: {error}");
+            log::warn!("write the trace into {bundle:?}: {error}");
         }
     }
 }

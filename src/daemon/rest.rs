@@ -5,9 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
 /// After this long without a change the daemon rests.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// A daemon that is never quiet rests all the same, this long after the first change.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Tells when something was made or removed.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +29,8 @@ impl Rest {
         self.put_off();
         loop {
             self.0.notified().await;
-            while tokio::time::timeout(QUIET, self.0.notified()).await.is_ok() {}
+            let latest = Instant::now() + LONGEST;
+            while Instant::now() < latest && timeout(QUIET, self.0.notified()).await.is_ok() {}
             hull_sys::memory::trim_heap();
             if let Err(errno) = hull_sys::memory::unmap_code() {
                 log::debug!("unmap code: {errno}");

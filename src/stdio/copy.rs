@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Most bytes that one splice moves: what a pipe holds.
 const CHUNK: usize = 64 * 1024;
@@ -25,10 +25,13 @@ const BUFFER: usize = 16 * 1024;
 /// and a page). What comes beyond that after the end of the process was not its own.
 const TERMINAL_HOLDS: usize = 128 * 1024;
 
-/// How long a client may take to read what is left in its FIFO before it is told of the end all the same.
+/// How long after its FIFO was opened a client may take to begin to read before it is told of the end all the
+/// same: one that has only just been let into open(2) and hears of the end gives up before it reads (`ctr`
+/// on a busy machine).
 const TAKE_DEADLINE: Duration = Duration::from_millis(500);
 /// Between two looks: no event tells that a FIFO is empty.
-const TAKE_PAUSE: Duration = Duration::from_millis(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The process's side of one output stream.
 #[derive(Debug)]
@@ -63,6 +66,7 @@ pub(super) async fn output(source: Source, sink: Sink, progress: &Progress) -> i
         progress.met();
         return copy_all(&source, &target.stream, progress).await;
     };
+    let had_time = Instant::now() + TAKE_DEADLINE;
     let copying = async {
         match &source {
             Source::Pipe(pipe) => splice_all(pipe, fifo, progress).await,
@@ -71,7 +75,12 @@ pub(super) async fn output(source: Source, sink: Sink, progress: &Progress) -> i
     };
     let meeting = async {
         progress.ended().await;
-        taken(fifo).await;
+        let all_taken = async {
+            passed_on(&source, progress).await;
+            taken(fifo).await;
+        };
+        // What is left then is a matter between the client and its FIFO.
+        drop(timeout_at(had_time, all_taken).await);
         progress.met();
         pending().await
     };
@@ -79,16 +88,27 @@ pub(super) async fn output(source: Source, sink: Sink, progress: &Progress) -> i
         copied = copying => copied,
         never = meeting => never,
     };
-    taken(fifo).await;
+    drop(timeout_at(had_time, taken(fifo)).await);
     copied
 }
 
-/// Waits until the client has read what is in its FIFO, or has had the time to. A client that has only just
-/// been let into its open(2) and then hears of the end gives up before it reads (`ctr` on a busy machine).
+/// Waits until everything that the process wrote has left its end of the stream.
+async fn passed_on(source: &Source, progress: &Progress) {
+    loop {
+        let changed = progress.changed();
+        if !progress.owes(is_readable(source.fd().get_ref())) {
+            return;
+        }
+        changed.await;
+    }
+}
+
+/// Waits until the client has read what is in its FIFO.
 async fn taken(fifo: &Watched) {
-    let deadline = Instant::now() + TAKE_DEADLINE;
-    while unread(fifo.get_ref()).is_ok_and(|bytes| bytes > 0) && Instant::now() < deadline {
-        sleep(TAKE_PAUSE).await;
+    let mut pause = SHORTEST_PAUSE;
+    while unread(fifo.get_ref()).is_ok_and(|bytes| bytes > 0) {
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

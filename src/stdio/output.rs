@@ -115,3 +115,100 @@ fn capacity(pipe: &OwnedFd) -> u64 {
         .and_then(|bytes| u64::try_from(bytes).ok())
         .unwrap_or(LARGEST_PIPE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hull_launcher::client::watch;
+    use nix::fcntl::{OFlag, open};
+    use nix::sys::stat::Mode;
+    use nix::unistd::{mkfifo, pipe2, read, write};
+    use std::path::{Path, PathBuf};
+    use tokio::io::Interest;
+    use tokio::time::sleep;
+
+    /// Shorter than any deadline, longer than anything takes that need not wait.
+    const MOMENT: Duration = Duration::from_millis(100);
+
+    fn fifo(dir: &Path) -> PathBuf {
+        let path = dir.join("fifo");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        path
+    }
+
+    fn reader(fifo: &Path) -> OwnedFd {
+        open(fifo, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty()).unwrap()
+    }
+
+    /// The output of a process that wrote this and has ended.
+    fn of_ended(text: &str, fifo: &Path) -> Arc<Output> {
+        let (ours, theirs) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
+        write(&theirs, text.as_bytes()).unwrap();
+        drop(theirs);
+        let source = Source::Pipe(Arc::new(watch(ours, Interest::READABLE).unwrap()));
+        let sink = Sink::prepare("stdout", fifo.to_str().unwrap()).unwrap();
+        let output = Output::start("stdout", source, sink);
+        output.process_ended();
+        Arc::new(output)
+    }
+
+    fn meeting(output: &Arc<Output>) -> JoinHandle<()> {
+        let output = Arc::clone(output);
+        tokio::spawn(async move { output.met().await })
+    }
+
+    fn take(reader: &OwnedFd) -> Vec<u8> {
+        let mut bytes = [0; 16];
+        let len = read(reader, &mut bytes).unwrap();
+        bytes[..len].to_vec()
+    }
+
+    #[tokio::test]
+    async fn an_end_waits_for_a_client_that_comes_late_and_reads_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = fifo(dir.path());
+        let output = of_ended("early", &fifo);
+        let met = meeting(&output);
+        sleep(MOMENT).await;
+        let reader = reader(&fifo);
+        sleep(MOMENT).await;
+        assert!(!met.is_finished(), "nothing was read yet");
+        assert_eq!(take(&reader), b"early");
+        met.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_end_waits_for_a_client_that_is_there_and_does_not_read_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = fifo(dir.path());
+        let reader = reader(&fifo);
+        let output = of_ended("early", &fifo);
+        let met = meeting(&output);
+        sleep(MOMENT).await;
+        assert!(!met.is_finished(), "nothing was read yet");
+        assert_eq!(take(&reader), b"early");
+        met.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_end_waits_for_nobody_if_there_is_nothing_to_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = fifo(dir.path());
+        let output = of_ended("", &fifo);
+        let met = meeting(&output);
+        sleep(MOMENT).await;
+        assert!(met.is_finished());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_had_its_time_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = fifo(dir.path());
+        let _reader = reader(&fifo);
+        let output = of_ended("never read", &fifo);
+        sleep(Duration::from_millis(600)).await;
+        let met = meeting(&output);
+        sleep(MOMENT).await;
+        assert!(met.is_finished());
+    }
+}

@@ -29,14 +29,41 @@ fn memory_limit(resources: &Resources) -> Option<u64> {
         .iter()
         .find(|(file, _)| file == "memory.max");
     match file {
-        // "max", or what the kernel refuses.
-        Some((_, value)) => value.trim().parse().ok(),
+        Some((_, value)) => bytes(value),
         None => resources
             .memory
             .limit_bytes
             .and_then(|limit| u64::try_from(limit).ok())
             .filter(|limit| *limit > 0),
     }
+}
+
+/// What the kernel makes of a value of `memory.max`, of which the last line counts: a number in C's notation
+/// with a suffix of binary thousands (memparse in the kernel's lib/cmdline.c). `None` is "max".
+fn bytes(value: &str) -> Option<u64> {
+    let value = value.lines().last()?.trim();
+    let (digits, radix) = match value.strip_prefix("0x").or(value.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None if value.starts_with('0') => (value, 8),
+        None => (value, 10),
+    };
+    let end = digits
+        .find(|c: char| !c.is_digit(radix))
+        .unwrap_or(digits.len());
+    let (digits, suffix) = digits.split_at(end);
+    let power = match suffix.to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        "e" => 6,
+        _ => return None,
+    };
+    u64::from_str_radix(digits, radix)
+        .ok()?
+        .checked_mul(1024_u64.pow(power))
 }
 
 fn environment(env: &[String], home: Option<&str>) -> Vec<String> {
@@ -134,6 +161,24 @@ mod tests {
         };
         assert_eq!(with_file("32\n"), Some(32));
         assert_eq!(with_file("max"), None);
+    }
+
+    #[test]
+    fn limit_in_the_file_is_what_the_kernel_makes_of_it() {
+        for (value, limit) in [
+            ("max", None),
+            ("1048576\n", Some(1 << 20)),
+            (" 64M ", Some(64 << 20)),
+            ("2g", Some(2 << 30)),
+            ("0x100k", Some(256 << 10)),
+            ("010", Some(8)),
+            ("max\n4096", Some(4096)),
+            ("0", Some(0)),
+            ("5 apples", None),
+            ("99999999E", None),
+        ] {
+            assert_eq!(bytes(value), limit, "{value:?}");
+        }
     }
 
     #[test]

@@ -85,9 +85,13 @@ impl Store {
     /// # Errors
     /// [`Error::File`] when it cannot be locked or removed.
     pub fn remove(&self, key: &Key) -> Result<Removed, Error> {
-        match self.try_lock(key)? {
-            Some(_lock) => self.unlink(key),
-            None => Ok(Removed::Busy),
+        match self.try_lock(key) {
+            Ok(Some(_lock)) => self.unlink(key),
+            Ok(None) => Ok(Removed::Busy),
+            // A full disk has no room for a lock, and this is how it gets room. Whoever makes the same
+            // artifact just now makes it again, or fails for want of room anyway.
+            Err(error) if error.is_full() => self.unlink(key),
+            Err(error) => Err(error),
         }
     }
 

@@ -46,6 +46,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the file system or a quota has no room left.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(
+            self,
+            Self::File {
+                errno: Errno::ENOSPC | Errno::EDQUOT,
+                ..
+            }
+        )
+    }
+
     pub(crate) fn file(doing: &'static str, name: &str, error: impl Into<io::Error>) -> Self {
         Self::File {
             doing,

@@ -104,17 +104,22 @@ impl Store {
     /// [`Error::File`] when it cannot be opened for a reason that lies in the host.
     pub fn open(&self, key: &Key) -> Result<Found, Error> {
         let name = key.to_string();
-        let file = match self.open_name(&name) {
-            Ok(file) => file,
-            Err(Errno::ENOENT) => return Ok(Found::Absent),
-            // A symbolic link, a socket.
-            Err(Errno::ELOOP | Errno::ENXIO) => return Ok(Found::Bad(Flaw::Type)),
-            Err(errno) => return Err(Error::file("opening", &name, errno)),
-        };
-        Ok(match check(&file).and_then(|()| trailer::read(&file)) {
-            Ok(_) => Found::Good(file),
-            Err(flaw) => Found::Bad(flaw),
-        })
+        for _ in 0..REPLACED {
+            let file = match self.open_name(&name) {
+                Ok(file) => file,
+                Err(Errno::ENOENT) => return Ok(Found::Absent),
+                // A symbolic link, a socket.
+                Err(Errno::ELOOP | Errno::ENXIO) => return Ok(Found::Bad(Flaw::Type)),
+                Err(errno) => return Err(Error::file("opening", &name, errno)),
+            };
+            match check(&file).and_then(|()| trailer::read(&file)) {
+                Ok(_) => return Ok(Found::Good(file)),
+                // It was evicted or replaced since it was opened.
+                Err(Flaw::Links(0)) => {}
+                Err(flaw) => return Ok(Found::Bad(flaw)),
+            }
+        }
+        Ok(Found::Absent)
     }
 
     /// Takes the lock of a key, so that one process compiles what many wait for. `None` when
@@ -190,6 +195,9 @@ impl Store {
         self.directory.as_fd()
     }
 }
+
+/// How often an artifact may be replaced while it is opened.
+const REPLACED: usize = 100;
 
 /// Checks that only we can have written a file.
 pub(crate) fn check(file: &File) -> Result<(), Flaw> {

@@ -37,9 +37,11 @@ fn missing_at(path: &str, controller: &str) -> Result<Option<Absence>, Error> {
         let enabled = dir.read("cgroup.subtree_control")?;
         if !enabled.split_whitespace().any(|name| name == controller) {
             let place = dir.path().to_owned();
-            let is_inhabited = dir
-                .read("cgroup.procs")
-                .is_ok_and(|list| !list.trim().is_empty());
+            // The root, which has no type, may hold processes and hand controllers down all the same.
+            let is_inhabited = kind(&dir)?.is_some()
+                && dir
+                    .read("cgroup.procs")
+                    .is_ok_and(|list| !list.trim().is_empty());
             return Ok(Some(if is_inhabited {
                 Absence::Processes(place)
             } else {

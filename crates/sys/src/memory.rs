@@ -27,19 +27,22 @@ pub fn trim_heap() {
 
 /// Unmaps the pages of the program's code and constants. They stay in the page cache, where the kernel can
 /// now drop them easily, and are mapped again one by one as they are used
-/// ([madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html), `MADV_DONTNEED`).
+/// ([madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html), `MADV_DONTNEED`). Breakpoints of a
+/// debugger, which are private copies of such pages, are lost.
 ///
 /// # Errors
-/// `EINVAL` where the executable is not laid out as expected; nothing has happened then.
+/// `EINVAL` or `ENOMEM` where the linker has laid the executable out in another way; at most a part of the
+/// code is unmapped then.
 pub fn unmap_code() -> Result<()> {
     const PAGE: usize = 4096;
     let first = (&raw const __executable_start).addr();
     let end = (&raw const etext).addr();
     // Whole pages: what shares the last one with something else stays.
     let len = (end & !(PAGE - 1)).saturating_sub(first);
-    // SAFETY: `first` begins the mapping of the executable file, and up to `etext` the linker has placed
-    // only segments that are mapped from it read-only and private. Nothing ever wrote to them (a static
-    // program has no relocations in its code), so that what is read from the file again is the same.
+    // SAFETY: `first` begins the mapping of the executable file, and the linker places only segments up to
+    // `etext` that are mapped from it read-only and private; what it relocates or this program writes to
+    // lies above. So what is read from the file again is what was there. (A debugger's breakpoints are the
+    // exception; without them the program does the same.)
     let ret = unsafe { libc::madvise(first as *mut c_void, len, libc::MADV_DONTNEED) };
     check(libc::c_long::from(ret)).map(drop)
 }

@@ -3,8 +3,8 @@
 
 use crate::{Errno, Result};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv,
-    recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -103,9 +103,11 @@ pub fn receive(socket: impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
 /// The length of the datagram that is received next; waits for one. 0 at the end.
 fn next_len(socket: RawFd) -> Result<usize> {
     loop {
-        match recv(socket, &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
+        // Not recv(2): a seccomp filter of the container may be in force, which must allow recvmsg(2) only.
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
+        match recvmsg::<()>(socket, &mut [], None, flags) {
             Err(Errno::EINTR) => {}
-            other => return other,
+            other => return other.map(|message| message.bytes),
         }
     }
 }

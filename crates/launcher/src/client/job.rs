@@ -33,8 +33,8 @@ pub struct Job {
 }
 
 impl Launcher {
-    /// Does a job in a child of the launcher and waits for its end. When the time is over the child
-    /// is killed.
+    /// Does a job in a child of the launcher and waits until it is done. When the time is over the
+    /// child is killed.
     ///
     /// # Errors
     /// The job's own failure, or that it died or took too long.
@@ -49,8 +49,8 @@ impl Launcher {
     pub async fn run_noting(&self, job: &HostJob, deadline: Duration) -> Result<Moments, JobError> {
         let job = self.begin(job, None).await?;
         let (word, _) = job.next(deadline).await?;
-        // It only has to end, which nobody need wait for.
-        drop(job);
+        // It only has to end, which the caller need not wait for.
+        tokio::spawn(job.end());
         let FromInit::Done { moments } = word else {
             return Err(JobError::Broken(broken("the job spoke out of order")));
         };
