@@ -51,7 +51,9 @@ pub(crate) struct Poststop {
 /// Directory of what we keep outside of bundles; it lives as long as the machine is up.
 pub(crate) fn state_dir() -> PathBuf {
     // Tests have their own.
-    std::env::var_os("HULL_STATE_DIR").map_or_else(|| PathBuf::from("/run/hull"), PathBuf::from)
+    std::env::var_os("HULL_STATE_DIR")
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| PathBuf::from("/run/hull"), PathBuf::from)
 }
 
 /// The start time of a process: field 22 of `/proc/PID/stat`

@@ -3,6 +3,7 @@
 //! Temporary files and lock files are locked by the process that made them for as long as it lives,
 //! so one that can be locked by another has been left behind.
 
+use crate::Key;
 use crate::store::FILE_MODE;
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -19,6 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const TEMPORARY: &str = "tmp.";
 /// How the names of lock files end.
 pub(crate) const LOCK: &str = ".lock";
+/// How the names of lock files begin that are places of those who compile.
+pub(crate) const SLOT: &str = "slot";
 
 /// Makes names unique within the process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -101,9 +104,21 @@ pub(crate) fn is_named(file: &File, directory: BorrowedFd<'_>, name: &str) -> Re
     }
 }
 
-/// Whether a file is on its way or a lock.
+/// Whether a name is one that we give to a file on its way or to a lock: `tmp.PID.NUMBER`,
+/// `KEY.lock`, `slotNUMBER.lock`. Other files are not ours to remove.
 pub(crate) fn is_unfinished(name: &str) -> bool {
-    name.starts_with(TEMPORARY) || name.ends_with(LOCK)
+    if let Some(locked) = name.strip_suffix(LOCK) {
+        return Key::from_name(locked).is_some()
+            || locked.strip_prefix(SLOT).is_some_and(is_number);
+    }
+    let numbers = name.strip_prefix(TEMPORARY);
+    numbers
+        .and_then(|numbers| numbers.split_once('.'))
+        .is_some_and(|(process, number)| is_number(process) && is_number(number))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Removes the temporary files and lock files of processes that are gone, and says how many. What

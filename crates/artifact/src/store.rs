@@ -138,7 +138,7 @@ impl Store {
     /// As [`Store::try_lock`].
     pub fn try_slot(&self, count: usize) -> Result<Option<Lock>, Error> {
         for number in 0..count {
-            let name = format!("slot{number}{}", leftovers::LOCK);
+            let name = format!("{}{number}{}", leftovers::SLOT, leftovers::LOCK);
             if let Some(slot) = Lock::try_take(self.directory.as_fd(), name)? {
                 return Ok(Some(slot));
             }

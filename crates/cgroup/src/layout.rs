@@ -212,18 +212,24 @@ fn unescape(field: &str) -> String {
     text
 }
 
+/// Names of mount points and cgroups are bytes. Those of cgroups that we use are UTF-8; one of
+/// another mount that is not must not keep us from reading the rest.
+fn text(content: &[u8]) -> String {
+    String::from_utf8_lossy(content).into_owned()
+}
+
 fn read_bounded(path: &str) -> Result<String, Error> {
     let failed = |error: std::io::Error| Error::Io {
         operation: "read",
         path: path.to_owned(),
         errno: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
     };
-    let mut content = String::new();
+    let mut content = Vec::new();
     let file = std::fs::File::open(path).map_err(failed)?;
     file.take(MAX_CONTENT)
-        .read_to_string(&mut content)
+        .read_to_end(&mut content)
         .map_err(failed)?;
-    Ok(content)
+    Ok(text(&content))
 }
 
 #[cfg(test)]

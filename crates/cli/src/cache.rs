@@ -101,6 +101,17 @@ struct NoStore<'a> {
     exists: bool,
 }
 
+impl CacheArgs {
+    /// Whether files of the store are to be removed.
+    fn removes(&self) -> bool {
+        match &self.command {
+            Command::List(_) => false,
+            Command::Verify(args) => args.remove,
+            Command::Prune(args) => !args.dry_run,
+        }
+    }
+}
+
 /// Does what the subcommand says.
 ///
 /// # Errors
@@ -116,7 +127,12 @@ pub(crate) fn run(args: &CacheArgs) -> Result<ExitCode, Error> {
         return absent(&path, json);
     };
     if let Ok(Some(why)) = store.unfit() {
-        output::warn(&format!("artifact store {}: {why}", path.display()));
+        let why = format!("artifact store {}: {why}", path.display());
+        if args.removes() {
+            // It may be anything but a store.
+            return Err(Error::new(format!("cache {name}"), why));
+        }
+        output::warn(&why);
     }
     match &args.command {
         Command::List(args) => list::run(&store, &path, args),

@@ -41,6 +41,17 @@ impl Error {
         }
     }
 
+    /// The same with everything that an error of another crate was caused by.
+    pub(crate) fn caused(what: impl Into<String>, error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            text = format!("{text}: {}", without_number(&cause.to_string()));
+            next = cause.source();
+        }
+        Self::new(what, text)
+    }
+
     /// The command line is wrong: exit code 2.
     pub(crate) fn usage(what: impl Into<String>, cause: impl Display) -> Self {
         Self::new(what, cause).with_code(USAGE)

@@ -46,8 +46,7 @@ impl Guard {
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         let child = Command::new("/proc/self/exe")
             .arg0("hull")
-            .arg("guard")
-            .arg(name)
+            .args(["guard", "--", name])
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(terminal.map_or_else(Stdio::null, Stdio::from))
             .stderr(Stdio::null())

@@ -15,8 +15,9 @@ const SHIM: &str = "containerd-shim-hull-v1";
 /// Namespaces, cgroups and mounts of the host are root's.
 ///
 /// # Errors
-/// When we are not root.
+/// When we are not root, or a variable that names a directory is relative.
 pub(crate) fn require_root(verb: &str) -> Result<(), Error> {
+    check_variables()?;
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
@@ -25,6 +26,18 @@ pub(crate) fn require_root(verb: &str) -> Result<(), Error> {
         "needs root (namespaces, cgroups and mounts of the host)",
     )
     .advise(format!("try sudo hull {verb} ...")))
+}
+
+/// The shim reads these as well, and its working directory is not ours.
+fn check_variables() -> Result<(), Error> {
+    for name in ["HULL_LIBEXEC", "HULL_ARTIFACTS", "HULL_STATE_DIR"] {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty());
+        if let Some(path) = value.map(PathBuf::from).filter(|path| path.is_relative()) {
+            let what = format!("{name} {}", path.display());
+            return Err(Error::new(what, "it must be an absolute path"));
+        }
+    }
+    Ok(())
 }
 
 /// From here on nobody else sees what we mount, and it is gone with the last process that we started,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,10 +31,7 @@ pub(crate) fn kill_daemon(bundle: &Path) -> Result<(), Error> {
         }
     };
     let socket = address.trim().trim_start_matches("unix://");
-    match serving(socket) {
-        Some(pid) => kill(pid, socket),
-        None => Ok(()),
-    }
+    serving(socket).try_for_each(|pid| kill(pid, socket))
 }
 
 fn kill(pid: i32, socket: &str) -> Result<(), Error> {
@@ -60,20 +58,27 @@ fn kill(pid: i32, socket: &str) -> Result<(), Error> {
     Err(Error::new(format!("kill process {pid}"), why))
 }
 
-/// The daemon that was told to serve at this socket.
-fn serving(socket: &str) -> Option<i32> {
+/// The processes that were told to serve at this socket: the daemon, if it lives.
+fn serving(socket: &str) -> impl Iterator<Item = i32> {
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .find(|pid| serves(*pid, socket))
+        .filter(move |pid| serves(*pid, socket))
 }
 
-/// Whether a process has the socket in its arguments, which no other process has. A zombie has none.
+/// Whether a process of root's has the socket as an argument. Anybody else could write what they want
+/// into theirs. A zombie has none.
 fn serves(pid: i32, socket: &str) -> bool {
-    let argument = format!("\0-socket\0{socket}\0");
-    !socket.is_empty()
-        && fs::read(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&argument))
+    let process = format!("/proc/{pid}");
+    let is_roots = fs::metadata(&process).is_ok_and(|meta| meta.uid() == 0);
+    is_roots
+        && !socket.is_empty()
+        && fs::read(format!("{process}/cmdline")).is_ok_and(|line| {
+            let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            arguments
+                .windows(2)
+                .any(|pair| pair == [b"-socket", socket.as_bytes()])
+        })
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use hull_abi::{TRACE_FILE, Trace};
 use hull_client::api::CreateTaskRequest;
 use hull_client::{Bundle, Events, RpcError, ShimBinary, Spec, Stdio, Task, Version};
+use nix::sys::signal::Signal as Number;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -112,6 +113,8 @@ struct Life<'a> {
     bundle: Bundle,
     stdio: Stdio,
     shim: ShimBinary,
+    /// The last signal that is to end us once the container is gone.
+    interrupted: Option<Number>,
     /// Why output of the container did not arrive: what hull ends with once the container is gone.
     unread: Option<Error>,
 }
@@ -120,7 +123,7 @@ impl<'a> Life<'a> {
     /// Makes everything that the shim will need.
     async fn begin(wanted: &'a Wanted, dir: &RunDir, guard: &'a mut Guard) -> Result<Self, Error> {
         let verb = wanted.verb;
-        let failed = |error: hull_client::Error| Error::new(verb, error);
+        let failed = |error: hull_client::Error| Error::caused(verb, &error);
         let signals = Signals::catch()?;
         make_socket_dir(&state::socket_dir())?;
         let events = Events::listen(&dir.events())
@@ -139,6 +142,7 @@ impl<'a> Life<'a> {
             bundle,
             stdio,
             shim: dir.shim()?,
+            interrupted: None,
             unread: None,
         })
     }
@@ -170,6 +174,7 @@ impl<'a> Life<'a> {
         }
         Ok(Ended {
             code,
+            interrupted: self.interrupted,
             phases,
             created_at,
             trace,
@@ -182,7 +187,7 @@ impl<'a> Life<'a> {
         let address = self
             .shim
             .bootstrap(&self.id, self.bundle.path(), &state::socket_dir())
-            .map_err(|error| Error::new(self.wanted.verb, error))?;
+            .map_err(|error| Error::caused(self.wanted.verb, &error))?;
         self.phases.begin("connect");
         let task = Task::connect(&address, state::NAMESPACE, Version::V2)
             .await
@@ -256,7 +261,9 @@ impl<'a> Life<'a> {
 
 /// The config with what depends on the container's name.
 fn named(wanted: &Wanted, id: &str) -> Spec {
-    let hostname = wanted.hostname.as_deref().unwrap_or(id);
+    // A host name has at most 64 bytes (uname(2)); an id is ASCII.
+    let short = id.get(..64).unwrap_or(id);
+    let hostname = wanted.hostname.as_deref().unwrap_or(short);
     wanted
         .spec
         .clone()

@@ -54,7 +54,12 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode, Error> {
     host::enter_private_mounts()?;
     let mut ended = Vec::new();
     for _ in 0..args.runs {
-        ended.push(session::run(&wanted)?);
+        let run = session::run(&wanted)?;
+        // The container had it first; there is nobody to pass the next one on to.
+        if let Some(signal) = run.interrupted.filter(|_| args.runs > 1) {
+            return Err(Error::signalled(signal as i32));
+        }
+        ended.push(run);
     }
     let split = Split::of(&ended);
     if split.create.is_none() {

@@ -21,7 +21,7 @@ pub use error::{Error, Result, RpcError};
 pub use events::Events;
 pub use fifo::{FifoReader, FifoWriter, make_fifo};
 pub use shim::{ShimBinary, socket_path};
-pub use spec::{HookKind, Spec};
+pub use spec::{CAPABILITIES, HookKind, Spec};
 pub use stdio::{Stdio, Streams};
 pub use task::{Task, Version};
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-/// What ctr gives a container: Docker's default set.
-const CAPABILITIES: [&str; 14] = [
+/// What ctr gives a container: Docker's default set of capabilities.
+pub const CAPABILITIES: [&str; 14] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FSETID",

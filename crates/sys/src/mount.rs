@@ -11,6 +11,7 @@
 use crate::{Errno, Result, check, check_fd};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 
 const FSOPEN_CLOEXEC: libc::c_uint = 1;
 const FSMOUNT_CLOEXEC: libc::c_uint = 1;
@@ -214,33 +215,37 @@ pub struct MountInfo {
 /// # Errors
 /// When `/proc/self/mountinfo` cannot be read.
 pub fn list() -> Result<Vec<MountInfo>> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").map_err(|e| crate::fd::errno(&e))?;
-    Ok(text.lines().filter_map(parse_line).collect())
+    // Names of mount points are bytes: one that is not UTF-8 must not hide the others.
+    let content = std::fs::read("/proc/self/mountinfo").map_err(|e| crate::fd::errno(&e))?;
+    Ok(parse(&content))
 }
 
-fn parse_line(line: &str) -> Option<MountInfo> {
-    let (mount, filesystem) = line.split_once(" - ")?;
-    let mut fields = mount.split(' ');
-    let id = fields.next()?.parse().ok()?;
-    let point = unescape(fields.nth(3)?)?.into();
-    let fstype = filesystem.split(' ').next()?.to_owned();
+fn parse(content: &[u8]) -> Vec<MountInfo> {
+    let lines = content.split(|byte| *byte == b'\n');
+    lines.filter_map(parse_line).collect()
+}
+
+fn parse_line(line: &[u8]) -> Option<MountInfo> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let point = std::ffi::OsString::from_vec(unescape(fields.nth(3)?)?).into();
+    // Blanks in names are escaped, so a lone dash ends the optional fields.
+    fields.find(|field| *field == b"-")?;
+    let fstype = String::from_utf8_lossy(fields.next()?).into_owned();
     Some(MountInfo { id, point, fstype })
 }
 
 /// Undoes the octal escapes of blanks and backslashes.
-fn unescape(field: &str) -> Option<String> {
-    let mut text = String::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((before, after)) = rest.split_once('\\') {
-        text.push_str(before);
-        let code = after
-            .get(..3)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok())?;
-        text.push(char::from(code));
-        rest = after.get(3..)?;
+fn unescape(field: &[u8]) -> Option<Vec<u8>> {
+    let mut parts = field.split(|byte| *byte == b'\\');
+    let mut bytes = parts.next()?.to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(3)?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        bytes.push(u8::from_str_radix(digits, 8).ok()?);
+        bytes.extend_from_slice(rest);
     }
-    text.push_str(rest);
-    Some(text)
+    Some(bytes)
 }
 
 /// The number of the mount that an open file lies on.
@@ -260,13 +265,27 @@ pub fn id_of(fd: impl AsFd) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
 
     #[test]
     fn mountinfo_escapes_are_undone() {
-        let line = r"36 35 98:0 / /a\040b\134c rw shared:1 - ext4 /dev/root rw";
+        let line = br"36 35 98:0 / /a\040b\134c rw shared:1 - ext4 /dev/root rw";
         let info = parse_line(line).unwrap();
         assert_eq!((info.id, info.fstype.as_str()), (36, "ext4"));
         assert_eq!(info.point, std::path::PathBuf::from(r"/a b\c"));
-        assert_eq!(parse_line("36 35"), None);
+        assert_eq!(parse_line(b"36 35"), None);
+        assert_eq!(parse_line(br"36 35 98:0 / /a\04 rw - ext4 x rw"), None);
+    }
+
+    #[test]
+    fn mount_points_are_bytes_and_hide_no_other_mount() {
+        let content = b"36 35 98:0 / /r\xff\\040\xc3 rw - tmpfs tmpfs rw\n37 36 0:5 /\xff /b rw - proc proc rw\n";
+        let mounts = parse(content);
+        let points: Vec<&[u8]> = mounts
+            .iter()
+            .map(|mount| mount.point.as_os_str().as_bytes())
+            .collect();
+        assert_eq!(points, [b"/r\xff \xc3".as_slice(), b"/b"]);
+        assert_eq!(mounts[1].fstype, "proc");
     }
 }

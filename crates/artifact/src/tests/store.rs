@@ -104,7 +104,8 @@ fn one_of_many_has_the_lock_at_any_time() {
 #[test]
 fn leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not() {
     let place = place();
-    for name in ["tmp.1.0", "tmp.4194304.7", "0123.lock"] {
+    let lock = format!("{}.lock", key(2));
+    for name in ["tmp.1.0", "tmp.4194304.7", "slot0.lock", &lock] {
         fs::write(place.path.join(name), b"half").unwrap();
     }
     fs::write(place.path.join("tmp.2.0"), b"half").unwrap();
@@ -206,4 +207,17 @@ fn the_engine_id_is_remembered_for_one_binary() {
         assert_eq!(place.store.engine_id(&second), None, "{bad:?}");
     }
     assert_eq!(place.names(), ["engine"]);
+}
+
+#[test]
+fn files_of_others_are_never_swept() {
+    let place = place();
+    let mut foreign = ["tmp.x", "tmp.1", ".pwd.lock", "0123.lock", "slot.lock"];
+    for name in foreign {
+        fs::write(place.path.join(name), b"").unwrap();
+    }
+    assert_eq!(place.store.sweep(), 0);
+    foreign.sort_unstable();
+    assert_eq!(place.names(), foreign);
+    assert_eq!(place.store.unfinished().unwrap(), 0);
 }

@@ -164,3 +164,12 @@ fn this_host_is_detected() {
     let layout = Layout::detect().unwrap();
     assert!(layout.unified.is_some() || !layout.v1.is_empty());
 }
+
+#[test]
+fn mount_point_that_is_not_utf_8_hides_no_hierarchy() {
+    let mut content = b"50 22 0:40 / /r\xff rw - tmpfs tmpfs rw\n".to_vec();
+    content.extend_from_slice(UNIFIED.as_bytes());
+    let layout = Layout::parse(&text(&content), "0::/\n", "cpu").unwrap();
+    let paths = layout.resolve("/hull/a").unwrap();
+    assert_eq!(paths.unified.as_deref(), Some("/sys/fs/cgroup/hull/a"));
+}

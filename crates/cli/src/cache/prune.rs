@@ -21,11 +21,23 @@ struct Pruned<'a> {
     removed_bytes: u64,
     /// Kept because somebody is about to store or use them.
     busy: Vec<String>,
+    /// Kept because they could not be removed.
+    failed: Vec<Unremoved>,
     kept: usize,
     kept_bytes: u64,
     /// What killed compilations left behind.
     swept: usize,
 }
+
+/// An artifact that could not be removed.
+#[derive(Debug, Serialize)]
+struct Unremoved {
+    key: String,
+    why: String,
+}
+
+/// Something that was to go is still there.
+const KEPT: u8 = 1;
 
 /// Removes what is to go and prints what that was.
 ///
@@ -42,6 +54,7 @@ pub(super) fn run(store: &Store, path: &Path, args: &PruneArgs) -> Result<ExitCo
         removed: Vec::new(),
         removed_bytes: 0,
         busy: Vec::new(),
+        failed: Vec::new(),
         kept: 0,
         kept_bytes: 0,
         swept: 0,
@@ -50,7 +63,14 @@ pub(super) fn run(store: &Store, path: &Path, args: &PruneArgs) -> Result<ExitCo
         let removed = match (goes, args.dry_run) {
             (false, _) => None,
             (true, true) => Some(Removed::Yes),
-            (true, false) => Some(store.remove(&entry.key).map_err(refused)?),
+            // One that stays must not keep the others.
+            (true, false) => store
+                .remove(&entry.key)
+                .map_err(|error| {
+                    let (key, why) = (entry.key.to_string(), error.to_string());
+                    pruned.failed.push(Unremoved { key, why });
+                })
+                .ok(),
         };
         match removed {
             Some(Removed::Yes) => {
@@ -73,7 +93,11 @@ pub(super) fn run(store: &Store, path: &Path, args: &PruneArgs) -> Result<ExitCo
     } else {
         output::print(&text(&pruned, &Screen::of_stdout()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    if pruned.failed.is_empty() {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Ok(ExitCode::from(KEPT))
+    }
 }
 
 /// For each of the entries, which come with the oldest first, whether it is to go.
@@ -131,6 +155,10 @@ fn text(pruned: &Pruned<'_>, screen: &Screen) -> String {
     }
     for key in &pruned.busy {
         let text = format!("{}, which is in use", short(key));
+        rows.push(vec!["kept".into(), text.into()]);
+    }
+    for unremoved in &pruned.failed {
+        let text = format!("{}: {}", short(&unremoved.key), unremoved.why);
         rows.push(vec!["kept".into(), text.into()]);
     }
     let mut total = format!(

@@ -2,6 +2,8 @@
 
 use super::item::Item;
 use crate::tool;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -40,8 +42,21 @@ fn runner() -> Item {
     const NAME: &str = "hull-wasm";
     match tool::sibling(NAME) {
         // It has no word but that of its config.
-        Some(path) => Item::ok(NAME, path.display().to_string()),
+        Some(path) => program(NAME, &path),
         None => native_only(NAME),
+    }
+}
+
+/// Whether a file begins as a program does: hull's are ELF files.
+fn program(name: &'static str, path: &Path) -> Item {
+    let mut magic = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    let place = path.display();
+    match read {
+        Ok(()) if magic == *b"\x7fELF" => Item::ok(name, place.to_string()),
+        Ok(()) | Err(_) => {
+            Item::fail(name, format!("{place}: it is no program")).advise("install it anew")
+        }
     }
 }
 
@@ -87,6 +102,16 @@ mod tests {
             (String::new(), Status::Warn),
         ] {
             assert_eq!(agree("shim", path, &version).status, status, "{version:?}");
+        }
+    }
+
+    #[test]
+    fn runner_that_is_no_elf_file_fails() {
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(program("runner", &own).status, Status::Ok);
+        for other in ["/dev/null", "/etc/passwd"] {
+            let item = program("runner", Path::new(other));
+            assert_eq!(item.status, Status::Fail, "{other}");
         }
     }
 }

@@ -39,7 +39,13 @@ fn refused(errno: Errno, message: Option<String>) -> Item {
         _ if errno == Errno::ENODEV => "the kernel has no overlay file system".to_owned(),
         _ => errno.desc().to_owned(),
     };
-    Item::warn(NAME, format!("cannot be mounted: {cause}; {without}")).advise("modprobe overlay")
+    let item = Item::warn(NAME, format!("cannot be mounted: {cause}; {without}"));
+    // Other errors are not about a missing module.
+    if errno == Errno::ENODEV {
+        item.advise("modprobe overlay")
+    } else {
+        item
+    }
 }
 
 fn look() -> Item {
@@ -60,5 +66,19 @@ fn look() -> Item {
         Item::ok(NAME, "there is a module; only root can try it")
     } else {
         Item::unknown(NAME, "it is not loaded, and only root can try to load it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_missing_file_system_is_a_missing_module() {
+        let missing = refused(Errno::ENODEV, None);
+        assert_eq!(missing.advice.as_deref(), Some("modprobe overlay"));
+        let unresolved = refused(Errno::ENOENT, Some("failed to resolve '/usr'".to_owned()));
+        assert_eq!(unresolved.advice, None);
+        assert!(unresolved.text.contains("/usr"), "{unresolved:?}");
     }
 }

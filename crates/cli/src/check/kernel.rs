@@ -10,8 +10,9 @@ use std::fs::read_to_string;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-/// Bit 21 is `CAP_SYS_ADMIN`.
-const SYS_ADMIN: u64 = 1 << 21;
+/// Without these no container is made: `CAP_DAC_OVERRIDE`, `CAP_SETPCAP`, `CAP_NET_ADMIN`,
+/// `CAP_SYS_ADMIN`.
+const NEEDED: u64 = 1 << 1 | 1 << 8 | 1 << 12 | 1 << 21;
 
 /// Whether an interface is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,27 +129,29 @@ fn root() -> Item {
         return Item::unknown(NAME, "the capabilities of this process cannot be read");
     };
     let all = u64::MAX >> 63_u32.saturating_sub(last.into());
-    let missing = all & !own.permitted;
-    let names: Vec<String> = hull_plan::capability_names(missing)
-        .map(|name| format!("CAP_{name}"))
-        .collect();
-    if missing & SYS_ADMIN != 0 {
-        return Item::fail(
-            NAME,
-            "root, but without CAP_SYS_ADMIN: nothing can be mounted",
-        )
-        .advise("run it outside of the container that takes it away");
+    capabilities(all & !own.permitted)
+}
+
+/// What it means that these are missing.
+fn capabilities(missing: u64) -> Item {
+    const NAME: &str = "root";
+    let names = |set| {
+        let names = hull_plan::capability_names(set).map(|name| format!("CAP_{name}"));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let needed = missing & NEEDED;
+    if needed != 0 {
+        let text = format!("root, but without {}: no container is made", names(needed));
+        return Item::fail(NAME, text).advise("run it outside of the container that takes it away");
     }
-    if names.is_empty() {
+    if missing == 0 {
         return Item::ok(NAME, "uid 0 with every capability");
     }
-    Item::warn(
-        NAME,
-        format!(
-            "uid 0, but without {}: no container can have it",
-            names.join(", ")
-        ),
-    )
+    let text = format!(
+        "uid 0, but without {}: no container can have it",
+        names(missing)
+    );
+    Item::warn(NAME, text)
 }
 
 fn version() -> Item {
@@ -276,5 +279,22 @@ mod tests {
             let answer = (interface.ask)();
             assert_ne!(answer, Answer::Missing, "{}", interface.name);
         }
+    }
+
+    #[test]
+    fn capabilities_that_every_container_needs_are_told_from_others() {
+        assert_eq!(capabilities(0).status, Status::Ok);
+        for (bit, name) in [
+            (1, "DAC_OVERRIDE"),
+            (8, "SETPCAP"),
+            (12, "NET_ADMIN"),
+            (21, "SYS_ADMIN"),
+        ] {
+            let item = capabilities(1 << bit | 1 << 16);
+            assert_eq!(item.status, Status::Fail, "{name}");
+            let want = format!("root, but without CAP_{name}: no container is made");
+            assert_eq!(item.text, want);
+        }
+        assert_eq!(capabilities(1 << 16).status, Status::Warn);
     }
 }

@@ -41,6 +41,10 @@ fn directory(path: &Path, above: Option<&Statvfs>) -> Item {
         },
         Ok(Some(store)) => match store.unfit() {
             Ok(None) => Item::ok(NAME, place.to_string()),
+            Ok(Some(_)) if !is_root() => Item::unknown(
+                NAME,
+                format!("{place}: it is for root, who runs the shim, to judge"),
+            ),
             Ok(Some(why)) => Item::fail(NAME, format!("{place}: {why}")),
             Err(errno) => Item::unknown(NAME, format!("{place}: {}", errno.desc())),
         },

@@ -2,23 +2,7 @@
 
 use crate::error::Error;
 
-/// Docker's default set, which containerd's clients use as well.
-pub(super) const DEFAULT: [&str; 14] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE",
-];
+pub(super) use hull_client::CAPABILITIES as DEFAULT;
 
 /// Every capability of [capabilities(7)](https://man7.org/linux/man-pages/man7/capabilities.7.html)
 /// that is not in the default set.

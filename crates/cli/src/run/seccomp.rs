@@ -11,11 +11,14 @@ const CLONE_NEW: u64 = 0x7e02_0000;
 /// Unix, IPv4, IPv6, netlink and packet sockets
 /// ([socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html)). Others load modules that few
 /// have looked at.
-const FAMILIES: [u64; 5] = [1, 2, 10, 16, 17];
+const FAMILIES: [u64; 5] = [AF_UNIX, 2, 10, 16, 17];
 
 /// What [personality(2)](https://man7.org/linux/man-pages/man2/personality.2.html) may be asked for:
 /// Linux, Linux 32, both without address randomisation off, with uname of 2.6, and to tell.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+/// The only family whose pairs programs use; others would load their modules for it as well.
+const AF_UNIX: u64 = 1;
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
@@ -27,6 +30,7 @@ pub(super) fn profile(capabilities: &[String]) -> Value {
     let argument = |value: u64, other: u64, op: &str| json!([{ "index": 0, "value": value, "valueTwo": other, "op": op }]);
     let on = |call: &str, args: Value| json!({ "names": [call], "action": "SCMP_ACT_ALLOW", "args": args });
     rules.extend(FAMILIES.map(|family| on("socket", argument(family, 0, "SCMP_CMP_EQ"))));
+    rules.push(on("socketpair", argument(AF_UNIX, 0, "SCMP_CMP_EQ")));
     rules.extend(PERSONALITIES.map(|which| on("personality", argument(which, 0, "SCMP_CMP_EQ"))));
     if granted("CAP_SYS_ADMIN") {
         rules.push(allow(&["clone"]));
@@ -74,6 +78,25 @@ mod tests {
         assert!(with("CAP_SYS_PTRACE").contains(&"ptrace"));
         assert!(with("").contains(&"read"));
         assert!(!with("").iter().any(|name| name.contains(['#', ':'])));
+    }
+
+    #[test]
+    fn only_unix_sockets_come_in_pairs() {
+        let profile = profile(&[]);
+        let rules = profile.pointer("/syscalls").and_then(Value::as_array);
+        let pairs: Vec<&Value> = rules
+            .into_iter()
+            .flatten()
+            .filter(|rule| rule.to_string().contains("\"socketpair\""))
+            .filter_map(|rule| rule.pointer("/args/0"))
+            .collect();
+        let unix = argument_is(AF_UNIX);
+        assert_eq!(pairs, [&unix]);
+        assert!(!names(|_| true).contains(&"socketpair"));
+    }
+
+    fn argument_is(value: u64) -> Value {
+        json!({ "index": 0, "value": value, "valueTwo": 0, "op": "SCMP_CMP_EQ" })
     }
 
     #[test]

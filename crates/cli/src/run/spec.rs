@@ -109,6 +109,10 @@ fn add_mount(spec: Spec, verb: &str, mount: &Mount) -> Result<Spec, Error> {
                 Error::new(format!("{verb}: mount {} on {to}", source.display()), error)
                     .advise("make it first")
             })?;
+            if real.to_str().is_none() {
+                let what = format!("{verb}: mount {} on {to}", source.display());
+                return Err(Error::new(what, "the path is not UTF-8"));
+            }
             let mut options = vec!["rbind", "rprivate", "rnosuid", "rnodev"];
             if mount.read_only {
                 options.push("rro");

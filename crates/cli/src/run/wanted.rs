@@ -161,6 +161,9 @@ fn directory(verb: &str, dir: &Path) -> Result<PathBuf, Error> {
     let real = dir
         .canonicalize()
         .map_err(|error| not_there(what(), &error))?;
+    if real.to_str().is_none() {
+        return Err(Error::new(what(), "the path is not UTF-8"));
+    }
     if !real.is_dir() {
         return Err(Error::new(what(), "it is not a directory"));
     }
@@ -180,6 +183,9 @@ fn wasm_file(verb: &str, file: &Path) -> Result<PathBuf, Error> {
     let real = file
         .canonicalize()
         .map_err(|error| not_there(what(), &error))?;
+    if real.to_str().is_none() {
+        return Err(Error::new(what(), "the path is not UTF-8"));
+    }
     // A FIFO would have us wait for a writer.
     if real.is_dir() {
         return Err(refused("it is a directory").advise("a root file system is given by --rootfs"));
@@ -221,5 +227,12 @@ pub(super) fn seccomp_file(verb: &str, path: &str) -> Result<serde_json::Value, 
     let what = || format!("{verb}: --seccomp {path}");
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::new(what(), error).with_code(USAGE))?;
-    serde_json::from_str(&text).map_err(|error| Error::usage(what(), error))
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| Error::usage(what(), error))?;
+    // The shim takes null for no filter at all.
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(Error::usage(what(), "it is no linux.seccomp object"))
+    }
 }

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::copy::{Copies, Note};
 use super::interrupts::{Answer, Interrupts};
-use super::signals::Caught;
+use super::signals::{Caught, DEADLY};
 use super::{Life, refused};
 use crate::error::Error;
 use crate::terminal::{self, Raw, RawTerminal};
@@ -78,6 +78,9 @@ impl Life<'_> {
                         }
                     }
                     Caught::Signal(signal) => {
+                        if DEADLY.contains(&signal) {
+                            self.interrupted = Some(signal);
+                        }
                         let abandoned = own.is_some_and(terminal::is_gone);
                         let signal = match interrupts.take(signal, abandoned) {
                             Answer::PassOn => signal,

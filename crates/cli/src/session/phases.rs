@@ -2,12 +2,15 @@
 
 use hull_abi::Trace;
 use hull_sys::clock::monotonic_ns;
+use nix::sys::signal::Signal;
 
 /// A container that has ended and been deleted.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// Its exit code: 128 + n when signal n ended it.
     pub(crate) code: u8,
+    /// The signal that was to end `hull`, if one came.
+    pub(crate) interrupted: Option<Signal>,
     /// What `hull` did, one after the other.
     pub(crate) phases: Vec<Phase>,
     /// When Create was asked for, in nanoseconds of CLOCK_MONOTONIC.

@@ -20,7 +20,7 @@ const PASSED_ON: [Number; 6] = [
 ];
 
 /// What ends `hull` where there is no container to pass it on to.
-const DEADLY: [Number; 4] = [
+pub(super) const DEADLY: [Number; 4] = [
     Number::SIGINT,
     Number::SIGTERM,
     Number::SIGHUP,

@@ -6,6 +6,7 @@
     reason = "also in what the tests share a panic is how they fail"
 )]
 
+mod hostile;
 mod leftovers;
 mod programs;
 mod settings;

@@ -243,3 +243,46 @@ fn listed(store: &Path) -> Said {
             .env(artifacts::VARIABLE, store),
     )
 }
+
+#[test]
+fn cache_removes_nothing_from_a_directory_that_is_no_store() {
+    let lab = Lab::new();
+    let foreign = lab.dir().join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    fs::set_permissions(&foreign, Permissions::from_mode(0o755)).unwrap();
+    let names = [".pwd.lock", "a.lock", "slot0.lock"];
+    for name in names {
+        fs::write(foreign.join(name), "").unwrap();
+    }
+    let prune = |mode| {
+        fs::set_permissions(&foreign, Permissions::from_mode(mode)).unwrap();
+        let mut command = hull(&lab);
+        command.args(["cache", "prune", "--all"]);
+        said(command.env(artifacts::VARIABLE, &foreign))
+    };
+    let refused = prune(0o755);
+    assert_eq!(refused.code, Some(125), "{refused:?}");
+    is_one_clear_line(&refused.err, &["cache prune", "755"]);
+    assert!(names.iter().all(|name| foreign.join(name).exists()));
+    // In one that could be a store, only names that hull gives are swept.
+    prune(0o700).ok();
+    let left = names.map(|name| foreign.join(name).exists());
+    assert_eq!(left, [true, true, false]);
+}
+
+#[test]
+fn cache_prune_goes_on_after_what_cannot_be_removed() {
+    let lab = Lab::new();
+    let store = lab.artifacts();
+    fs::create_dir(&store).unwrap();
+    fs::set_permissions(&store, Permissions::from_mode(0o700)).unwrap();
+    let (directory, file) = ("a".repeat(64), "b".repeat(64));
+    fs::create_dir(store.join(&directory)).unwrap();
+    fs::write(store.join(&file), "").unwrap();
+    let pruned = said(hull(&lab).args(["cache", "prune", "--all", "--json"]));
+    assert_eq!((pruned.code, pruned.err.as_str()), (Some(1), ""));
+    let pruned = pruned.json();
+    assert_eq!(pruned["removed"], json!([file]), "{pruned:#}");
+    assert_eq!(pruned["failed"][0]["key"], json!(directory), "{pruned:#}");
+    assert!(store.join(&directory).exists() && !store.join(&file).exists());
+}

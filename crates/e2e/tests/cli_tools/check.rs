@@ -252,4 +252,9 @@ fn check_without_root_says_what_it_could_not_look_at() {
     );
     let namespaces = item(&findings, "isolation", "namespaces");
     assert_eq!(namespaces["status"], "ok", "{namespaces}");
+    // Whether a store that it may look into is fit is for the user of the shim to say.
+    fs::set_permissions(lab.artifacts(), Permissions::from_mode(0o755)).unwrap();
+    let findings = is_consistent(&said(&mut command));
+    let store = item(&findings, "artifact store", "directory");
+    assert_eq!(store["status"], "unknown", "{store}");
 }

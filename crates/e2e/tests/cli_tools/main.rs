@@ -1,5 +1,5 @@
 //! `hull plan`, `hull check` and `hull cache`: what they tell of a config, of this machine and of a
-//! store of compiled Wasm, and what pruning does to containers that run.
+//! store of compiled Wasm, what pruning does to containers that run, and `hull run` among odd mounts.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@
 
 mod cache;
 mod check;
+mod mounts;
 mod plan;
 
 use std::fs::{self, Permissions};

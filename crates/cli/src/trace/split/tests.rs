@@ -18,6 +18,7 @@ fn ended(create_ms: u64, marks: Option<Vec<Mark>>) -> Ended {
     let end = 5_000_000 + create_ms * 1_000_000;
     Ended {
         code: 0,
+        interrupted: None,
         phases: vec![
             phase("start the shim", 1_000_000, 5_000_000),
             phase("create", 5_000_000, end),
