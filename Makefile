@@ -33,6 +33,10 @@ ifneq ($(VM),no)
 PACKAGES += qemu-system-x86 e2fsprogs
 endif
 
+# Whoever starts us in the background or by nohup has interrupts and hang-ups ignored, which programs
+# inherit and `hull` heeds; the tests send them.
+DEFAULT_SIGNALS := env --default-signal
+
 HULL_VM_RUN := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-vm
 
 .DEFAULT_GOAL := help
@@ -71,7 +75,7 @@ endif
 		--features hull-shim/fault-points
 	$(CARGO) test --locked -p hull-wasm-compiler
 	HULL_WASMC=$(RELEASE)/hull-wasmc $(CARGO) test --locked -p hull-wasm-runner
-	$(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
+	$(DEFAULT_SIGNALS) $(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
 ifeq ($(VM),no)
 	@echo "test: VM=no: NOTHING WAS TESTED ON UNIFIED CGROUPS AND ON DEBIAN'S KERNEL" >&2
 else
