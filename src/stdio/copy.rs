@@ -77,7 +77,7 @@ pub(super) async fn output(source: Source, sink: Sink, progress: &Progress) -> i
         progress.ended().await;
         let all_taken = async {
             passed_on(&source, progress).await;
-            taken(fifo).await;
+            taken(fifo, progress).await;
         };
         // What is left then is a matter between the client and its FIFO.
         drop(timeout_at(had_time, all_taken).await);
@@ -88,7 +88,7 @@ pub(super) async fn output(source: Source, sink: Sink, progress: &Progress) -> i
         copied = copying => copied,
         never = meeting => never,
     };
-    drop(timeout_at(had_time, taken(fifo)).await);
+    drop(timeout_at(had_time, taken(fifo, progress)).await);
     copied
 }
 
@@ -103,10 +103,10 @@ async fn passed_on(source: &Source, progress: &Progress) {
     }
 }
 
-/// Waits until the client has read what is in its FIFO.
-async fn taken(fifo: &Watched) {
+/// Waits until the client has read what is in its FIFO, or some of it: who has begun reads to the end.
+async fn taken(fifo: &Watched, progress: &Progress) {
     let mut pause = SHORTEST_PAUSE;
-    while unread(fifo.get_ref()).is_ok_and(|bytes| bytes > 0) {
+    while unread(fifo.get_ref()).is_ok_and(|bytes| bytes > 0 && progress.passed_on_at_most(bytes)) {
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

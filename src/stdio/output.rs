@@ -191,6 +191,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_end_does_not_wait_for_a_client_that_has_begun_to_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = fifo(dir.path());
+        let reader = reader(&fifo);
+        let output = of_ended("early", &fifo);
+        let met = meeting(&output);
+        sleep(MOMENT).await;
+        assert!(!met.is_finished(), "nothing was read yet");
+        assert_eq!(read(&reader, &mut [0]), Ok(1));
+        sleep(MOMENT).await;
+        assert!(met.is_finished(), "4 bytes are left, but it reads");
+    }
+
+    #[tokio::test]
     async fn an_end_waits_for_nobody_if_there_is_nothing_to_read() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = fifo(dir.path());

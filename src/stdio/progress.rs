@@ -57,6 +57,11 @@ impl Progress {
         self.lock().met
     }
 
+    /// Whether no more than `bytes` have arrived in the sink so far.
+    pub(super) fn passed_on_at_most(&self, bytes: usize) -> bool {
+        self.lock().passed_on <= bytes as u64
+    }
+
     /// Whether nothing has arrived in the sink so far.
     pub(super) fn is_silent(&self) -> bool {
         self.lock().passed_on == 0

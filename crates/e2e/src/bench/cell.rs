@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::future::Future;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use containerd_shim_protos::api::{CreateTaskRequest, ExecProcessRequest, Mount};
 use hull_client::{Any, Bundle, RpcError, Spec, Stdio, Streams, Task};
 use protobuf::MessageField;
+use tokio::net::unix::pipe;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 use super::Result;
 use super::bed::Bed;
@@ -101,8 +105,13 @@ impl<'bed> Cell<'bed> {
 
     /// Create, Start, exit, Delete, with Wait under way before Start, as containerd has it.
     pub(super) async fn run(&self, task: &Task) -> Result<Times> {
+        let reading = [self.stdio.stdout_path(), self.stdio.stderr_path()].map(read_all);
         let create = self.create(task).await?;
-        self.run_process(task, "", create).await
+        let times = self.run_process(task, "", create).await;
+        for reader in reading {
+            reader?.abort();
+        }
+        times
     }
 
     /// Create; gives its time.
@@ -202,6 +211,23 @@ impl<'bed> Cell<'bed> {
             self.bundle.log()
         )
     }
+}
+
+/// Reads a stream as it comes, as containerd's clients do: a shim may let the end of a process wait for
+/// a client that has not begun to read.
+fn read_all(fifo: &Path) -> Result<JoinHandle<()>> {
+    let pipe = pipe::OpenOptions::new().open_receiver(fifo)?;
+    Ok(tokio::spawn(async move {
+        let mut chunk = [0_u8; 4096];
+        while pipe.readable().await.is_ok() {
+            match pipe.try_read(&mut chunk) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }))
 }
 
 /// Awaits; gives the outcome and the time it took.
