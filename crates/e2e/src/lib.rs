@@ -29,6 +29,7 @@ pub mod cli;
 pub mod containerd;
 pub mod ctr;
 pub mod events;
+pub mod executables;
 pub mod janitor;
 pub mod lab;
 pub mod leaks;

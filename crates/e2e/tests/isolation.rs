@@ -146,9 +146,11 @@ fn no_capabilities_object_means_no_capabilities() {
 }
 
 #[test]
-fn no_new_privileges_is_off_where_the_spec_says_so() {
-    let seen = print(&script("cat /proc/self/status").set("/process/noNewPrivileges", false));
-    assert_eq!(procfs::status_field(&seen, "NoNewPrivs"), Some("0"));
+fn no_new_privileges_is_on_or_off_as_the_spec_says() {
+    for (wanted, shown) in [(false, "0"), (true, "1")] {
+        let seen = print(&script("cat /proc/self/status").set("/process/noNewPrivileges", wanted));
+        assert_eq!(procfs::status_field(&seen, "NoNewPrivs"), Some(shown));
+    }
 }
 
 #[test]
@@ -277,8 +279,10 @@ fn pid_namespace_is_joined_by_path() {
 }
 
 #[test]
-fn own_network_has_only_a_loopback() {
-    assert_eq!(print(&script("ls /sys/class/net")).trim(), "lo");
+fn own_network_has_only_a_loopback_which_is_up() {
+    let seen = print(&script("ls /sys/class/net; cat /sys/class/net/lo/flags"));
+    // IFF_LOOPBACK and IFF_UP.
+    assert_eq!(seen, "lo\n0x9\n");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The order of the steps on the way into a container: as the process itself notes them, and as the
 //! kernel sees its calls. Each pair of calls says why the first has to come before the second.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use hull_abi::{TRACE_ANNOTATION, TRACE_FILE, Trace, Who};
 use hull_e2e::strace::Strace;

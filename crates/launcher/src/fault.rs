@@ -46,6 +46,19 @@ fn act(step: Step, here: &str) -> Result<(), SetupError> {
     }
 }
 
+/// Whether a part of the way into a container is left out: `HULL_LEAVE_OUT=<part>`. So it is found out
+/// whether any test would notice.
+#[cfg(feature = "fault-points")]
+pub(crate) fn leaves_out(part: &str) -> bool {
+    std::env::var("HULL_LEAVE_OUT").is_ok_and(|wanted| wanted == part)
+}
+
+/// Nothing is, in every build but those of the fault tests.
+#[cfg(not(feature = "fault-points"))]
+pub(crate) const fn leaves_out(_part: &str) -> bool {
+    false
+}
+
 /// Nothing, in every build but those of the fault tests.
 #[cfg(not(feature = "fault-points"))]
 #[expect(

@@ -1,6 +1,7 @@
 //! The pseudo terminal of a process (CVE-2025-52565: by descriptors, never by the name of a slave).
 
 use crate::failure::{At, Blamed, because};
+use crate::fault;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, Process, SetupError, Step};
 use hull_sys::fs::InRoot;
@@ -34,7 +35,7 @@ pub(super) fn working_directory(cwd: &str) -> Result<(), SetupError> {
 
 /// Gives init its terminal, also as /dev/console.
 pub(super) fn attach_for_init(sync: &Sync, process: &Process) -> Result<(), SetupError> {
-    if !process.terminal {
+    if !process.terminal || fault::leaves_out("console") {
         return Ok(());
     }
     let action = || "bind the terminal on /dev/console".to_owned();

@@ -1,6 +1,7 @@
 //! Who the process becomes: bounding set, groups, user, capability sets.
 
 use crate::failure::At;
+use crate::fault;
 use hull_abi::{Process, SetupError, Step};
 use hull_sys::Errno;
 use hull_sys::cred::{self, ThreadCapabilities};
@@ -12,20 +13,33 @@ use std::os::fd::AsFd;
 pub(super) fn assume(process: &Process) -> Result<(), SetupError> {
     let step = Step::Credentials;
     let (user, caps) = (&process.user, &process.capabilities);
-    cred::limit_bounding_set(caps.bounding).at(step, || "limit the bounding set".to_owned())?;
+    if !fault::leaves_out("bounding set") {
+        cred::limit_bounding_set(caps.bounding).at(step, || "limit the bounding set".to_owned())?;
+    }
     cred::keep_capabilities().at(step, || "keep capabilities".to_owned())?;
     own_stdio(user.uid)?;
-    cred::set_groups(&user.additional_gids)
-        .at(step, || format!("set groups {:?}", user.additional_gids))?;
-    cred::set_gid(user.gid).at(step, || format!("set gid {}", user.gid))?;
-    cred::set_uid(user.uid).at(step, || format!("set uid {}", user.uid))?;
-    umask(Mode::from_bits_truncate(user.umask));
+    if !fault::leaves_out("groups") {
+        cred::set_groups(&user.additional_gids)
+            .at(step, || format!("set groups {:?}", user.additional_gids))?;
+    }
+    if !fault::leaves_out("gid") {
+        cred::set_gid(user.gid).at(step, || format!("set gid {}", user.gid))?;
+    }
+    if !fault::leaves_out("uid") {
+        cred::set_uid(user.uid).at(step, || format!("set uid {}", user.uid))?;
+    }
+    if !fault::leaves_out("umask") {
+        umask(Mode::from_bits_truncate(user.umask));
+    }
     Ok(())
 }
 
 /// The final capability sets; ambient ones must be permitted and inheritable before.
 pub(super) fn limit(process: &Process) -> Result<(), SetupError> {
     let step = Step::Credentials;
+    if fault::leaves_out("capability sets") {
+        return Ok(());
+    }
     let caps = &process.capabilities;
     cred::set_capabilities(ThreadCapabilities {
         effective: caps.effective,
@@ -33,12 +47,18 @@ pub(super) fn limit(process: &Process) -> Result<(), SetupError> {
         inheritable: caps.inheritable,
     })
     .at(step, || "set capabilities".to_owned())?;
+    if fault::leaves_out("ambient set") {
+        return Ok(());
+    }
     let ambient = caps.ambient & caps.permitted & caps.inheritable;
     cred::set_ambient(ambient).at(step, || "set ambient capabilities".to_owned())
 }
 
 /// Programs reopen /dev/stdout: pipes and terminals must belong to the user for that.
 fn own_stdio(uid: u32) -> Result<(), SetupError> {
+    if fault::leaves_out("owner of the streams") {
+        return Ok(());
+    }
     let streams = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     for stream in [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()] {
         let Ok(stat) = fstat(stream) else { continue };

@@ -4,8 +4,8 @@ use super::procfs::{Procfs, label_on_exec};
 use super::program::Found;
 use super::{cred, filter_comes_early, program, wasm};
 use crate::failure::{At, Blamed, because};
-use crate::step;
 use crate::sync::Sync;
+use crate::{fault, step};
 use hull_abi::{Blame, FromInit, Payload, Process, SetupError, Step};
 use hull_sys::{Errno, fd, process as own, seccomp, signal};
 use nix::fcntl::AtFlags;
@@ -38,14 +38,17 @@ pub(super) fn prepare(
     drop(procfs);
     step::note(Step::CloseFds);
     // Nothing but the standard streams reaches the program (CVE-2024-21626).
-    fd::cloexec_all().at(Step::CloseFds, || "mark descriptors".to_owned())?;
+    if !fault::leaves_out("close descriptors") {
+        fd::cloexec_all().at(Step::CloseFds, || "mark descriptors".to_owned())?;
+    }
     if filter_comes_early(process) {
         load_filter(process)?;
     }
     // A directory that only root may enter, or only the user: both occur.
     let entered = nix::unistd::chdir(process.cwd.as_str());
     // As late as the right to raise them lasts: they bind us too.
-    for limit in &process.rlimits {
+    let left_out = fault::leaves_out("rlimits");
+    for limit in process.rlimits.iter().filter(|_| !left_out) {
         let (number, soft, hard) = (limit.resource, limit.soft, limit.hard);
         own::set_rlimit(number, soft, hard).at(Step::Rlimits, || {
             format!("set limit {number} to {soft}:{hard}")
@@ -55,7 +58,7 @@ pub(super) fn prepare(
     cred::assume(process)?;
     enter_directory(process, entered)?;
     cred::limit(process)?;
-    if process.no_new_privileges {
+    if process.no_new_privileges && !fault::leaves_out("no new privileges") {
         hull_sys::cred::no_new_privileges()
             .at(Step::Credentials, || "set no_new_privs".to_owned())?;
     }
@@ -92,7 +95,8 @@ fn find(sync: &Sync, process: &Process, compiler: Option<OwnedFd>) -> Result<Pro
 }
 
 fn load_filter(process: &Process) -> Result<(), SetupError> {
-    let Some(filter) = &process.seccomp else {
+    let wanted = |_: &&hull_abi::Seccomp| !fault::leaves_out("filter");
+    let Some(filter) = process.seccomp.as_ref().filter(wanted) else {
         return Ok(());
     };
     let program: Vec<seccomp::Instruction> = filter
@@ -105,6 +109,9 @@ fn load_filter(process: &Process) -> Result<(), SetupError> {
 }
 
 fn enter_directory(process: &Process, entered: Result<(), Errno>) -> Result<(), SetupError> {
+    if fault::leaves_out("working directory") {
+        return Ok(());
+    }
     let action = || format!("chdir to cwd {:?}", process.cwd);
     match entered {
         Err(Errno::EACCES | Errno::EPERM) => nix::unistd::chdir(process.cwd.as_str()),
@@ -126,7 +133,9 @@ fn enter_directory(process: &Process, entered: Result<(), Errno>) -> Result<(), 
 
 /// Becomes the program. Returns only if that fails.
 pub(super) fn execute(sync: &Sync, process: &Process, program: Program) -> Result<(), SetupError> {
-    signal::reset_all().at(Step::Exec, || "reset signals".to_owned())?;
+    if !fault::leaves_out("signals") {
+        signal::reset_all().at(Step::Exec, || "reset signals".to_owned())?;
+    }
     // The socket is close-on-exec: after this, its end means that execve worked.
     sync.send(Step::Exec, &FromInit::Execing)?;
     match program {

@@ -4,6 +4,7 @@
 use super::copy_up::copy_up;
 use super::root::propagation_flag;
 use crate::failure::{At, Blamed, because};
+use crate::fault;
 use hull_abi::{Blame, CgroupPaths, Mount, MountFlags, MountSource, SetupError, Step};
 use hull_sys::fs::{InRoot, is_dir};
 use hull_sys::mount::{FsContext, MAX_VALUE, MountAttr, clone_tree, move_mount, set_attr};
@@ -42,7 +43,8 @@ pub(super) fn make(
     cgroup: &CgroupPaths,
 ) -> Result<Vec<Late>, SetupError> {
     let mut late = Vec::new();
-    for mount in mounts {
+    let left_out = fault::leaves_out("mounts");
+    for mount in mounts.iter().filter(|_| !left_out) {
         let done = match &mount.source {
             MountSource::Bind { source, recursive } => bind(root, mount, source, *recursive)?,
             MountSource::Filesystem {
@@ -72,6 +74,9 @@ pub(super) fn make(
 
 /// The last word on mounts that had to be writable until now.
 pub(super) fn make_read_only(late: Vec<Late>) -> Result<(), SetupError> {
+    if fault::leaves_out("read-only mounts") {
+        return Ok(());
+    }
     let attr = MountAttr {
         set: MountFlags::RDONLY.0,
         ..MountAttr::default()

@@ -2,6 +2,7 @@
 //! PID namespace was joined by the launcher.
 
 use crate::failure::{At, because};
+use crate::fault;
 use crate::spawn::{clone_flag, open_namespace};
 use hull_abi::{Blame, NamespaceKind, Plan, SetupError, Step};
 use hull_sys::ns;
@@ -20,6 +21,9 @@ pub(super) fn enter(plan: &Plan) -> Result<(), SetupError> {
     refuse_host_network(plan, &joined)?;
     joined.sort_by_key(|(kind, _)| *kind == NamespaceKind::Mount);
     for (kind, fd) in joined {
+        if fault::leaves_out("join namespaces") {
+            break;
+        }
         ns::set(fd, clone_flag(kind)).at(Step::Namespaces, || {
             format!("join the {kind:?} namespace").to_lowercase()
         })?;
@@ -28,6 +32,7 @@ pub(super) fn enter(plan: &Plan) -> Result<(), SetupError> {
         .namespaces
         .iter()
         .any(|n| n.kind == NamespaceKind::Cgroup && n.path.is_none())
+        && !fault::leaves_out("cgroup namespace")
     {
         ns::unshare(clone_flag(NamespaceKind::Cgroup))
             .at(Step::Namespaces, || "make the cgroup namespace".to_owned())?;
@@ -72,7 +77,7 @@ pub(super) fn join_container(init: &OwnedFd, kinds: &[NamespaceKind]) -> Result<
 /// A new network namespace has its loopback device down.
 pub(super) fn loopback(plan: &Plan) -> Result<(), SetupError> {
     let new = |n: &hull_abi::NamespacePlan| n.kind == NamespaceKind::Network && n.path.is_none();
-    if plan.namespaces.iter().any(new) {
+    if plan.namespaces.iter().any(new) && !fault::leaves_out("loopback") {
         hull_sys::net::loopback_up().at(Step::Loopback, || "bring lo up".to_owned())?;
     }
     Ok(())
@@ -80,6 +85,9 @@ pub(super) fn loopback(plan: &Plan) -> Result<(), SetupError> {
 
 /// Host and domain name of the container's own UTS namespace.
 pub(super) fn set_names(plan: &Plan) -> Result<(), SetupError> {
+    if fault::leaves_out("host name") {
+        return Ok(());
+    }
     if let Some(name) = &plan.hostname {
         nix::unistd::sethostname(name)
             .at(Step::Hostname, || format!("set the host name to {name:?}"))?;

@@ -2,6 +2,7 @@
 //! redirect what is written here (CVE-2025-52881, CVE-2019-16884).
 
 use crate::failure::{At, Blamed, because};
+use crate::fault;
 use hull_abi::{Blame, Process, SetupError, Step, Sysctl};
 use hull_sys::mount::FsContext;
 use hull_sys::{Errno, fd};
@@ -64,6 +65,9 @@ impl Procfs {
 
 /// Sets kernel parameters, which the plan has limited to the container's own namespaces.
 pub(super) fn apply_sysctls(procfs: Option<&Procfs>, sysctls: &[Sysctl]) -> Result<(), SetupError> {
+    if fault::leaves_out("sysctl") {
+        return Ok(());
+    }
     let Some(procfs) = procfs else { return Ok(()) };
     for Sysctl { path, value } in sysctls {
         procfs

@@ -1,13 +1,16 @@
 //! What a process has before it has any files: session, CPU affinity, OOM score, keyring.
 
 use crate::failure::{At, because};
+use crate::fault;
 use hull_abi::{Blame, SetupError, Step};
 use hull_sys::{Errno, fd, process};
 use std::ffi::CString;
 
 /// A session of its own and every CPU that the cpuset allows.
 pub(super) fn begin() -> Result<(), SetupError> {
-    nix::unistd::setsid().at(Step::Session, || "setsid".to_owned())?;
+    if !fault::leaves_out("session") {
+        nix::unistd::setsid().at(Step::Session, || "setsid".to_owned())?;
+    }
     // Whoever started containerd may have been pinned; the container must not be.
     process::reset_cpu_affinity().at(Step::Session, || "reset the cpu affinity".to_owned())?;
     process::disable_huge_pages(false).at(Step::Session, || "reset huge pages".to_owned())
@@ -15,7 +18,9 @@ pub(super) fn begin() -> Result<(), SetupError> {
 
 /// Written while /proc is still the host's, so that nobody can have put another file there.
 pub(super) fn set_oom_score(score: Option<i32>) -> Result<(), SetupError> {
-    let Some(score) = score else { return Ok(()) };
+    let Some(score) = score.filter(|_| !fault::leaves_out("oom score")) else {
+        return Ok(());
+    };
     std::fs::write("/proc/self/oom_score_adj", score.to_string())
         .map_err(|e| fd::errno(&e))
         .at(Step::OomScore, || {
@@ -25,7 +30,9 @@ pub(super) fn set_oom_score(score: Option<i32>) -> Result<(), SetupError> {
 
 /// Joins the container's session keyring, so that it does not share the one of whoever started us.
 pub(super) fn join_keyring(name: Option<&str>) -> Result<(), SetupError> {
-    let Some(name) = name else { return Ok(()) };
+    let Some(name) = name.filter(|_| !fault::leaves_out("keyring")) else {
+        return Ok(());
+    };
     let action = || format!("join session keyring {name:?}");
     let c_name = CString::new(name)
         .map_err(|_| Errno::EINVAL)
