@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, one_line};
-use crate::{cache, check, compile, guard, output, plan, run, trace};
+use crate::{cache, check, compile, features, guard, output, plan, run, trace};
 
 /// Containers without containerd, and a look at what the shim does.
 #[derive(Debug, Parser)]
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Check(check::CheckArgs),
     /// Show what the shim would do for a config, in order
     Plan(plan::PlanArgs),
+    /// Show what a config may ask of the shim, as the OCI features document
+    Features(features::FeaturesArgs),
     /// Look at the store of compiled Wasm, and make room in it
     Cache(cache::CacheArgs),
     /// Remove a container when its hull is killed
@@ -61,6 +63,7 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Plan(args) => plan::run(args),
             Self::Cache(args) => cache::run(args),
+            Self::Features(args) => features::run(args),
         }
     }
 }

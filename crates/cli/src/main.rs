@@ -11,6 +11,7 @@ mod cache;
 mod check;
 mod compile;
 mod error;
+mod features;
 mod guard;
 mod host;
 mod layout;

@@ -26,7 +26,7 @@ pub enum Error {
     /// The shim binary ended with a failure or printed what containerd would not accept.
     #[error("shim {action}: {text}")]
     Shim {
-        /// `start` or `delete`.
+        /// `start`, `delete` or `-info`.
         action: &'static str,
         /// What it printed on stdout and stderr, trimmed.
         text: String,
@@ -34,7 +34,7 @@ pub enum Error {
     /// The shim binary did not end, or a child of it kept its output open.
     #[error("shim {action} did not close its output within {limit:?}")]
     ShimTimeout {
-        /// `start` or `delete`.
+        /// `start`, `delete` or `-info`.
         action: &'static str,
         /// How long it was waited for.
         limit: Duration,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use containerd_shim_protos::api::DeleteResponse;
 use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
+use containerd_shim_protos::types::introspection::RuntimeInfo;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use protobuf::Message;
@@ -119,6 +120,23 @@ impl ShimBinary {
                 String::from_utf8_lossy(&output)
             ),
         })
+    }
+
+    /// What `-info` says that the shim can do: the JSON of the
+    /// [features document](https://github.com/opencontainers/runtime-spec/blob/main/features.md).
+    ///
+    /// # Errors
+    /// [`Error::Shim`] if it failed or printed no `RuntimeInfo`.
+    pub fn features(binary: &Path) -> Result<Vec<u8>> {
+        let mut command = Command::new(binary);
+        command.arg("-info");
+        let output = run(command, &[], "-info", START_LIMIT)?;
+        RuntimeInfo::parse_from_bytes(&output)
+            .map(|info| info.features.unwrap_or_default().value)
+            .map_err(|error| Error::Shim {
+                action: "-info",
+                text: format!("no RuntimeInfo: {error}"),
+            })
     }
 
     fn command(&self, id: &str, bundle: &Path) -> Command {

@@ -1,4 +1,4 @@
-//! `hull plan`, `hull check` and `hull cache`: what they tell of a config, of this machine and of a
+//! `hull plan`, `hull check`, `hull features` and `hull cache`: what they tell of a config, of this machine and of a
 //! store of compiled Wasm, what pruning does to containers that run, and `hull run` among odd mounts.
 
 #![expect(
@@ -10,6 +10,7 @@
 
 mod cache;
 mod check;
+mod features;
 mod mounts;
 mod plan;
 
