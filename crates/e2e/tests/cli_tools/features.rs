@@ -24,6 +24,5 @@ fn without_the_shim_one_line_says_what_is_missing() {
     let lab = Lab::new();
     let mut alone = Command::new(lonely_hull(&lab));
     let text = said(alone.arg("features").env("PATH", "/nowhere")).err;
-    assert!(is_one_clear_line(&text), "{text}");
-    assert!(text.contains("containerd-shim-hull-v1"), "{text}");
+    is_one_clear_line(&text, &["containerd-shim-hull-v1"]);
 }
