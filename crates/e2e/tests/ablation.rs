@@ -140,8 +140,8 @@ const PARTS: [(&str, &str, &str); 35] = [
     ),
     (
         "working directory",
-        "escapes",
-        "inherited_descriptor_is_no_working_directory",
+        "run",
+        "working_directory_is_set_and_made",
     ),
     (
         "startContainer hooks",
@@ -172,7 +172,9 @@ fn run(executable: &Path, test: &str, binaries: &Path, left_out: &str) -> Output
 }
 
 fn told(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    format!("{}: {out}{err}", output.status)
 }
 
 #[test]

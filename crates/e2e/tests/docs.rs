@@ -1,0 +1,47 @@
+//! What the documentation claims of the tests.
+
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The file of a test that is called `file::test` or `file::module::test`.
+fn holds(reference: &str) -> bool {
+    let (path, test) = reference.rsplit_once("::").unwrap();
+    let file = root()
+        .join("crates/e2e/tests")
+        .join(format!("{}.rs", path.replace("::", "/")));
+    fs::read_to_string(file).is_ok_and(|text| text.contains(&format!("fn {test}(")))
+}
+
+/// The references in a cell: what stands between backquotes and has `::`.
+fn references(cell: &str) -> Vec<&str> {
+    let quoted = cell.split('`').skip(1).step_by(2);
+    quoted.filter(|text| text.contains("::")).collect()
+}
+
+#[test]
+fn every_yes_has_a_test() {
+    let text = fs::read_to_string(root().join("docs/features.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    let mut claims = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [_, answer, tests, ..] = cells.as_slice() else {
+            continue;
+        };
+        let named = references(tests);
+        for name in &named {
+            assert!(holds(name), "{name} is no test: {row}");
+        }
+        if answer.contains("yes") {
+            assert!(!named.is_empty(), "no test is named: {row}");
+            claims += 1;
+        }
+    }
+    assert!(claims > 20, "{claims} claims were found");
+}
