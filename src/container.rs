@@ -27,7 +27,7 @@ use hull_cgroup::OomWatch;
 use hull_launcher::client::{ChildProcess, SyncSocket};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 /// Requests that may wait for one container. Callers beyond that wait to be let in.
 const MAILBOX: usize = 1024;
@@ -117,6 +117,9 @@ struct Container {
     removing: bool,
     oom: Option<Arc<OomWatch>>,
     ooms_seen: u64,
+    /// Held by the job that freezes, thaws or updates the cgroup: one after the other, because an
+    /// update may freeze it for a moment.
+    cgroup_turn: Arc<Mutex<()>>,
     outcomes: mpsc::UnboundedSender<Outcome>,
 }
 
@@ -148,6 +151,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, created: Created, streams: Io) -> Conta
         removing: false,
         oom: None,
         ooms_seen: 0,
+        cgroup_turn: Arc::default(),
         outcomes,
     };
     container.watch(None, child, stdio);

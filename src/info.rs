@@ -173,7 +173,7 @@ fn features() -> Value {
                 "v2": true,
                 "systemd": false,
                 "systemdUser": false,
-                "rdma": false,
+                "rdma": true,
             },
             "seccomp": seccomp(),
             "apparmor": { "enabled": false },

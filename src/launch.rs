@@ -171,6 +171,7 @@ async fn prepare(
     let setup = CgroupSetup {
         paths: place.cgroup.clone(),
         resources: plan.resources.clone(),
+        owner: plan.cgroup_owner(),
     };
     let job = HostJob::Prepare {
         mounts: args.mounts.clone(),

@@ -44,7 +44,7 @@ mod tests {
     use containerd_shim_protos::cgroups_v2::metrics::Metrics as MetricsV2;
     use hull_cgroup::{
         BlockIoEntry, CpuV1, Hugepages, IoEntry, IoV2, MemoryEvents, MemoryV1, MemoryV2, Pids,
-        Pressure, V1, V2,
+        Pressure, Rdma, RdmaEntry, V1, V2,
     };
     use protobuf::Message;
 
@@ -69,10 +69,19 @@ mod tests {
             }],
             io_serviced_recursive: vec![BlockIoEntry {
                 op: "Read".to_owned(),
+                device: "/dev/sda".to_owned(),
                 major: 8,
                 value: 9,
                 ..BlockIoEntry::default()
             }],
+            rdma: Some(Rdma {
+                limit: vec![RdmaEntry {
+                    device: "mlx5_1".to_owned(),
+                    hca_handles: 3,
+                    hca_objects: u32::MAX,
+                }],
+                ..Rdma::default()
+            }),
             ..V1::default()
         };
         let memory = stats.memory.as_mut().unwrap();
@@ -101,6 +110,12 @@ mod tests {
         assert_eq!((hugetlb.pagesize.as_str(), hugetlb.failcnt), ("2MB", 1));
         let io = metrics.blkio.io_serviced_recursive.first().unwrap();
         assert_eq!((io.op.as_str(), io.major, io.value), ("Read", 8, 9));
+        assert_eq!(io.device, "/dev/sda");
+        let rdma = metrics.rdma.limit.first().unwrap();
+        assert_eq!(
+            (rdma.device.as_str(), rdma.hca_handles, rdma.hca_objects),
+            ("mlx5_1", 3, u32::MAX)
+        );
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::events::Event;
 use crate::launch::invalid;
 use crate::lifecycle::{Status, permits};
 use crate::process::Phase;
-use hull_abi::{ExecId, HostJob};
+use hull_abi::{ExecId, HostJob, Resources};
+use hull_launcher::client::JobError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,7 +90,9 @@ impl Container {
         self.status = Status::Pausing;
         let shared = Arc::clone(&self.shared);
         let cgroup = self.place.cgroup.clone();
+        let turn = Arc::clone(&self.cgroup_turn);
         self.beside(async move {
+            let _turn = turn.lock().await;
             let freeze = HostJob::Freeze {
                 cgroup: cgroup.clone(),
             };
@@ -126,7 +129,9 @@ impl Container {
         let thaw = HostJob::Thaw {
             cgroup: self.place.cgroup.clone(),
         };
+        let turn = Arc::clone(&self.cgroup_turn);
         self.beside(async move {
+            let _turn = turn.lock().await;
             let result = run(&shared, &thaw).await;
             Outcome::Thawed { result, reply }
         });
@@ -149,10 +154,31 @@ impl Container {
                 for warning in warnings {
                     log::warn!("container {}: {warning}", self.place.id);
                 }
-                let cgroup = self.place.cgroup.clone();
-                self.job(HostJob::Update { cgroup, resources }, reply);
+                self.apply(resources, reply);
             }
         }
+    }
+
+    /// Changes limits, after the change before.
+    fn apply(&self, resources: Resources, reply: Reply<()>) {
+        let paused = matches!(self.status, Status::Pausing | Status::Paused);
+        let (shared, turn) = (Arc::clone(&self.shared), Arc::clone(&self.cgroup_turn));
+        let cgroup = self.place.cgroup.clone();
+        tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            let update = HostJob::Update {
+                cgroup: cgroup.clone(),
+                resources,
+            };
+            let ran = shared.launcher.run(&update, DEADLINE).await;
+            if matches!(ran, Err(JobError::Broken(_))) && !paused {
+                // A job that died while the processes stood still has left them so.
+                if let Err(e) = run(&shared, &HostJob::Thaw { cgroup }).await {
+                    log::warn!("after a failed update: {}", e.line());
+                }
+            }
+            answer(reply, ran.map_err(Error::from));
+        });
     }
 }
 

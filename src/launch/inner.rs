@@ -43,6 +43,7 @@ pub(crate) async fn run_to_end(shared: &Shared, inner: Inner<'_>) -> Result<Ende
         cgroup: Some(CgroupSetup {
             paths: place.cgroup.clone(),
             resources: plan.resources.clone(),
+            owner: plan.cgroup_owner(),
         }),
     };
     let ended = match shared.launcher.run(&job, PREPARE_DEADLINE).await {

@@ -1,7 +1,9 @@
 //! `io.containerd.cgroups.v1.Metrics`.
 
 use containerd_shim_protos::cgroups::metrics as message;
-use hull_cgroup::{BlockIoEntry, CpuV1, Hugepages, MemoryCounters, MemoryV1, OomControl, Pids, V1};
+use hull_cgroup::{
+    BlockIoEntry, CpuV1, Hugepages, MemoryCounters, MemoryV1, OomControl, Pids, Rdma, RdmaEntry, V1,
+};
 use protobuf::MessageField;
 
 /// The message for what was read.
@@ -17,6 +19,7 @@ pub(super) fn metrics(stats: &V1) -> message::Metrics {
             ..Default::default()
         }),
         memory_oom_control: field(stats.oom_control.as_ref(), oom_control),
+        rdma: field(stats.rdma.as_ref(), rdma),
         ..Default::default()
     }
 }
@@ -126,9 +129,24 @@ fn oom_control(control: &OomControl) -> message::MemoryOomControl {
     }
 }
 
+fn rdma(rdma: &Rdma) -> message::RdmaStat {
+    let entry = |entry: &RdmaEntry| message::RdmaEntry {
+        device: entry.device.clone(),
+        hca_handles: entry.hca_handles,
+        hca_objects: entry.hca_objects,
+        ..Default::default()
+    };
+    message::RdmaStat {
+        current: rdma.current.iter().map(entry).collect(),
+        limit: rdma.limit.iter().map(entry).collect(),
+        ..Default::default()
+    }
+}
+
 fn entries(entries: &[BlockIoEntry]) -> Vec<message::BlkIOEntry> {
     let entry = |entry: &BlockIoEntry| message::BlkIOEntry {
         op: entry.op.clone(),
+        device: entry.device.clone(),
         major: entry.major,
         minor: entry.minor,
         value: entry.value,

@@ -39,6 +39,10 @@ pub struct Resources {
     pub block_io: BlockIo,
     /// Huge pages, one entry for each page size.
     pub hugepages: Vec<HugepageLimit>,
+    /// RDMA devices, one entry for each.
+    pub rdma: Vec<RdmaLimit>,
+    /// Class and priorities of network packets (v1 only).
+    pub network: Network,
     /// Files of the v2 tree with their verbatim values, in the order of their names.
     pub unified: Vec<(String, String)>,
     /// Device rules in the order of the spec, the last match wins; `None` leaves the rules alone
@@ -80,9 +84,9 @@ pub struct Memory {
     pub swap_bytes: Option<i64>,
     /// 0–100 (v1 only).
     pub swappiness: Option<u64>,
-    /// Whether the OOM killer is off for this cgroup (v1 only).
-    pub disable_oom_killer: bool,
-    /// Whether an update below the present usage is refused instead of reclaiming.
+    /// Whether the OOM killer is off for this cgroup (v1 only; `false` is all that v2 has).
+    pub disable_oom_killer: Option<bool>,
+    /// Whether a limit below the present usage is refused instead of reclaiming or killing.
     pub check_before_update: bool,
 }
 
@@ -141,6 +145,26 @@ pub struct HugepageLimit {
     pub page_size: String,
     /// Bytes.
     pub limit_bytes: u64,
+}
+
+/// A limit for one RDMA device; what is absent has none, and at least one is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RdmaLimit {
+    /// The kernel's name of the device, e.g. `mlx5_1`.
+    pub device: String,
+    /// Handles of the host channel adapter.
+    pub hca_handles: Option<u32>,
+    /// Objects of the host channel adapter.
+    pub hca_objects: Option<u32>,
+}
+
+/// `linux.resources.network` (v1 only).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Network {
+    /// The class that packets are tagged with; `None` leaves it.
+    pub class_id: Option<u32>,
+    /// Priorities of packets on network interfaces of the host: name and priority.
+    pub priorities: Vec<(String, u32)>,
 }
 
 /// The kind of device node that a rule speaks of.

@@ -141,4 +141,7 @@ pub struct CgroupSetup {
     pub paths: CgroupPaths,
     /// With which limits.
     pub resources: Resources,
+    /// The host uid that a unified cgroup is given to, so that the container can divide it
+    /// ([`Plan::cgroup_owner`](crate::Plan::cgroup_owner)).
+    pub owner: Option<u32>,
 }

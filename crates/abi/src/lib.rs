@@ -17,8 +17,8 @@ mod trace;
 mod wasm;
 
 pub use cgroup::{
-    BlockIo, CgroupPaths, Cpu, DeviceKind, DeviceRule, HugepageLimit, Memory, Resources,
-    ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
+    BlockIo, CgroupPaths, Cpu, DeviceKind, DeviceRule, HugepageLimit, Memory, Network, RdmaLimit,
+    Resources, ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
 };
 pub use ids::{ContainerId, ExecId, InvalidId};
 pub use job::{CgroupSetup, Hook, HostJob, HostMount, WasmJob};

@@ -1,7 +1,10 @@
 //! The plan: everything that will be done to make a container, decided before any of it is done.
 
-use crate::{Hook, Mount, Payload, Propagation, Resources};
+use crate::{Hook, Mount, MountFlags, MountSource, Payload, Propagation, Resources};
 use serde::{Deserialize, Serialize};
+
+/// Where programs look for cgroups.
+const CGROUP_VIEW: &str = "/sys/fs/cgroup";
 
 /// A namespace type ([namespaces(7)](https://man7.org/linux/man-pages/man7/namespaces.7.html)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -272,5 +275,21 @@ impl Plan {
         self.namespaces
             .iter()
             .any(|n| n.kind == NamespaceKind::Pid && n.path.is_none())
+    }
+
+    /// The host uid that the container's unified cgroup is given to, if to anyone but root: the
+    /// user of init, where the container sees nothing above that cgroup and may write to it
+    /// (<https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#cgroup-ownership>).
+    #[must_use]
+    pub fn cgroup_owner(&self) -> Option<u32> {
+        let is_alone = self
+            .namespaces
+            .iter()
+            .any(|n| n.kind == NamespaceKind::Cgroup && n.path.is_none());
+        // A later mount hides an earlier one.
+        let view = self.mounts.iter().rfind(|m| m.destination == CGROUP_VIEW)?;
+        let is_writable =
+            view.source == MountSource::Cgroup && !view.set.contains(MountFlags::RDONLY);
+        Some(self.process.user.uid).filter(|uid| is_alone && is_writable && *uid != 0)
     }
 }

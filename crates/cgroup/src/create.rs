@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::absence::{refuse_threaded, unified_mount};
+use crate::delegate::delegate;
 use crate::files::CgroupDir;
 use crate::layout::below;
 use crate::processes::pids_below;
@@ -17,8 +18,9 @@ use nix::unistd::mkdir;
 /// of a failed neighbour does that).
 const WALKS: usize = 5;
 
-/// Makes the cgroup and writes its limits. Directories on the way are made too, controllers are
-/// enabled on them and CPUs handed down. The target must be absent or empty.
+/// Makes the cgroup, writes its limits and gives it to its owner if it is to have one. Directories
+/// on the way are made too, controllers are enabled on them and CPUs handed down. The target must be
+/// absent or empty.
 ///
 /// # Errors
 /// [`Error::NotEmpty`] or [`Error::Frozen`] for a target in use, [`Error::Threaded`] for one that no
@@ -31,7 +33,11 @@ pub fn create(setup: &CgroupSetup) -> Result<(), Error> {
         .and_then(|routes| {
             refuse_threaded(&routes)?;
             refuse_frozen(&routes)?;
-            apply(&routes, &setup.resources)
+            apply(&routes, &setup.resources, None)?;
+            match setup.owner {
+                Some(owner) => delegate(&routes, owner),
+                None => Ok(()),
+            }
         });
     if result.is_err() {
         for path in made.iter().rev() {

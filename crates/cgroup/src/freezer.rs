@@ -50,6 +50,25 @@ pub fn thaw(paths: &CgroupPaths) -> Result<(), Error> {
     thaw_within(paths, DEADLINE)
 }
 
+/// Does something while every process of the cgroup stands still, and lets them go on afterwards. Those
+/// that stood still before stay so. Where there is no freezer it is done all the same.
+///
+/// # Errors
+/// As [`freeze`] and [`thaw`], and those of the work.
+pub(crate) fn while_frozen<T>(
+    paths: &CgroupPaths,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let freezer = match Freezer::open(paths)? {
+        Some(freezer) if !freezer.is_frozen()? => freezer,
+        Some(_) | None => return work(),
+    };
+    freezer.freeze(DEADLINE)?;
+    let done = work();
+    let thawed = freezer.thaw(DEADLINE);
+    done.and_then(|value| thawed.map(|()| value))
+}
+
 /// [`thaw`] with a limit of its own for each freezer.
 pub(crate) fn thaw_within(paths: &CgroupPaths, limit: Duration) -> Result<(), Error> {
     if let Some(unified) = &paths.unified
@@ -90,6 +109,18 @@ impl Freezer {
             self.thaw(limit).ok();
         }
         result
+    }
+
+    /// Whether it is frozen or on the way there, by itself or by a cgroup above.
+    fn is_frozen(&self) -> Result<bool, Error> {
+        match self {
+            Self::Unified(dir) => {
+                let events = dir.read("cgroup.events")?;
+                let is_asked = dir.read("cgroup.freeze")?.trim() != "0";
+                Ok(is_asked || events.lines().any(|line| line == "frozen 1"))
+            }
+            Self::V1(dir) => Ok(dir.read("freezer.state")?.trim() != "THAWED"),
+        }
     }
 
     pub(crate) fn thaw(&self, limit: Duration) -> Result<(), Error> {

@@ -14,6 +14,7 @@ mod absence;
 mod announced;
 mod convert;
 mod create;
+mod delegate;
 mod devices;
 mod error;
 mod files;

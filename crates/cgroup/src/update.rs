@@ -12,20 +12,25 @@ use hull_sys::Errno;
 ///
 /// # Errors
 /// The first limit that cannot be applied: its value, its controller or its file is named. Limits
-/// before it in the order pids, memory, block I/O, CPU, devices, cpuset, huge pages, unified have
-/// been applied then.
+/// before it in the order pids, memory, block I/O, CPU, devices, cpuset, huge pages, RDMA, network,
+/// unified have been applied then.
 pub fn update(paths: &CgroupPaths, resources: &Resources) -> Result<(), Error> {
-    apply(&Routes::open(paths)?, resources)
+    apply(&Routes::open(paths)?, resources, Some(paths))
 }
 
 /// The order is runc's: the device filter before the cpuset, and the verbatim files of the v2 tree
-/// last so that they win.
-pub(crate) fn apply(routes: &Routes, resources: &Resources) -> Result<(), Error> {
+/// last so that they win. `inhabited` is where processes may be that must not see anything between
+/// the old and the new limits.
+pub(crate) fn apply(
+    routes: &Routes,
+    resources: &Resources,
+    inhabited: Option<&CgroupPaths>,
+) -> Result<(), Error> {
     for controller in &BEFORE_DEVICES {
         limit(routes, controller, resources)?;
     }
     if let Some(rules) = &resources.devices {
-        devices::apply(routes, rules)?;
+        devices::apply(routes, rules, inhabited)?;
     }
     for controller in &AFTER_DEVICES {
         limit(routes, controller, resources)?;

@@ -33,7 +33,6 @@ pub(crate) fn process(json: &[u8], warnings: &mut Vec<String>) -> Result<Process
 pub(crate) fn resources(json: &[u8]) -> Result<LinuxResources, Invalid> {
     let mut value = value(json, "linux.resources")?;
     relax_resources(&mut value);
-    unsupported::check_resources(&value)?;
     typed(&value, "linux.resources")
 }
 

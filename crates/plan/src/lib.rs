@@ -13,6 +13,7 @@ mod config;
 mod device_rules;
 mod devices;
 mod hooks;
+mod interfaces;
 mod invalid;
 mod lower;
 mod mount_options;

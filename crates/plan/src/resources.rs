@@ -1,7 +1,7 @@
 //! `linux.resources` and `linux.cgroupsPath`
 //! (<https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#control-groups>).
 
-use crate::{Inputs, Invalid, device_rules, paths};
+use crate::{Inputs, Invalid, device_rules, interfaces, paths};
 use hull_abi::{
     BlockIo, Cpu, HugepageLimit, Memory, Resources, ThrottleDevice, ThrottleKind, WeightDevice,
 };
@@ -39,6 +39,8 @@ pub(crate) fn lower(
             None => BlockIo::default(),
         },
         hugepages: hugepages(given)?,
+        rdma: interfaces::rdma(given)?,
+        network: interfaces::network(given)?,
         unified: unified(given)?,
         devices: None,
     })
@@ -140,7 +142,7 @@ fn memory(given: &oci::LinuxMemory, warnings: &mut Vec<String>) -> Result<Memory
         swappiness: given
             .swappiness()
             .filter(|swappiness| *swappiness != u64::MAX),
-        disable_oom_killer: given.disable_oom_killer().unwrap_or(false),
+        disable_oom_killer: given.disable_oom_killer(),
         check_before_update: given.check_before_update().unwrap_or(false),
     };
     if let Some(swappiness) = memory.swappiness.filter(|swappiness| *swappiness > 100) {

@@ -13,12 +13,6 @@ const PROCESS: [Row; 3] = [
     ("execCPUAffinity", "a CPU affinity for execs is"),
 ];
 
-const RESOURCES: [Row; 3] = [
-    ("network.classID", "the network class is"),
-    ("network.priorities", "network priorities are"),
-    ("rdma", "the rdma controller is"),
-];
-
 const LINUX: [Row; 8] = [
     ("uidMappings", "a user namespace is"),
     ("gidMappings", "a user namespace is"),
@@ -54,20 +48,12 @@ pub(crate) fn check_config(config: &Value) -> Result<(), Invalid> {
         return Ok(());
     };
     refuse(linux, "linux", &LINUX)?;
-    if let Some(resources) = linux.get("resources") {
-        check_resources(resources)?;
-    }
     check_personality(linux)
 }
 
 /// Checks a process.
 pub(crate) fn check_process(process: &Value) -> Result<(), Invalid> {
     refuse(process, "process", &PROCESS)
-}
-
-/// Checks resources.
-pub(crate) fn check_resources(resources: &Value) -> Result<(), Invalid> {
-    refuse(resources, "linux.resources", &RESOURCES)
 }
 
 /// The domain `LINUX` without flags is what every process has anyway.

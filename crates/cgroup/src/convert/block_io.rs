@@ -49,6 +49,15 @@ pub(super) fn steps(r: &Resources, version: Version, _: Present<'_>) -> Result<V
 
 /// A rate of 0 takes the limit away in both versions.
 fn limit(device: &ThrottleDevice, version: Version) -> Write {
+    let write = rate(device, version);
+    if device.rate == 0 {
+        write.or_skip()
+    } else {
+        write
+    }
+}
+
+fn rate(device: &ThrottleDevice, version: Version) -> Write {
     let (name, file, key) = match device.kind {
         ThrottleKind::ReadBps => ("throttleReadBpsDevice", "read_bps_device", "rbps"),
         ThrottleKind::WriteBps => ("throttleWriteBpsDevice", "write_bps_device", "wbps"),

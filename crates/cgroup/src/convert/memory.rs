@@ -21,9 +21,12 @@ pub(super) fn steps(r: &Resources, version: Version, at: Present<'_>) -> Result<
             format!("memory and swap ({swap}) is less than memory ({limit})"),
         ));
     }
+    if let Some(limit @ 0..) = limit.filter(|_| memory.check_before_update) {
+        refuse_below_usage(limit, version, at)?;
+    }
     let mut steps = match version {
         Version::V1 => limits_v1(limit, swap),
-        Version::V2 => limits_v2(memory, limit, swap, at)?,
+        Version::V2 => limits_v2(limit, swap)?,
     };
     if let Some(reservation) = set(RESERVATION, memory.reservation_bytes)? {
         let file = match version {
@@ -38,6 +41,22 @@ pub(super) fn steps(r: &Resources, version: Version, at: Present<'_>) -> Result<
         Version::V2 => refuse_v1_only(memory)?,
     }
     Ok(steps)
+}
+
+/// The kernel of v2 would kill to get below a new limit, that of v1 first push out what it can.
+fn refuse_below_usage(limit: i64, version: Version, present: Present<'_>) -> Result<(), Error> {
+    let file = match version {
+        Version::V1 => "memory.usage_in_bytes",
+        Version::V2 => "memory.current",
+    };
+    let usage = present(file).and_then(|text| text.trim().parse::<i64>().ok());
+    match usage.filter(|usage| *usage > limit) {
+        Some(usage) => {
+            let reason = format!("{limit} is below the current usage, {usage}");
+            Err(invalid(LIMIT, reason))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The kernel refuses a limit above the limit of memory and swap together: which of the two is
@@ -71,12 +90,7 @@ fn limits_v1(limit: Option<i64>, swap: Option<i64>) -> Vec<Step> {
     }
 }
 
-fn limits_v2(
-    memory: &Memory,
-    limit: Option<i64>,
-    swap: Option<i64>,
-    present: Present<'_>,
-) -> Result<Vec<Step>, Error> {
+fn limits_v2(limit: Option<i64>, swap: Option<i64>) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
     if let Some(bytes) = swap_alone(limit, swap)? {
         let write = Write::new(SWAP, "memory.swap.max", number_or_max(bytes, Version::V2));
@@ -84,15 +98,6 @@ fn limits_v2(
         steps.push(Step::One(if bytes <= 0 { write.or_skip() } else { write }));
     }
     if let Some(limit) = limit {
-        if memory.check_before_update && limit >= 0 {
-            let usage = present("memory.current").and_then(|text| text.trim().parse::<i64>().ok());
-            if let Some(usage) = usage.filter(|usage| *usage > limit) {
-                return Err(invalid(
-                    LIMIT,
-                    format!("{limit} is below the current usage, {usage}"),
-                ));
-            }
-        }
         let value = number_or_max(limit, Version::V2);
         steps.push(Step::One(Write::new(LIMIT, "memory.max", value)));
     }
@@ -123,12 +128,11 @@ fn v1_only(memory: &Memory, steps: &mut Vec<Step>) -> Result<(), Error> {
             swappiness,
         )));
     }
-    if memory.disable_oom_killer {
-        steps.push(Step::One(Write::new(
-            "memory.disableOOMKiller",
-            "memory.oom_control",
-            1,
-        )));
+    if let Some(disabled) = memory.disable_oom_killer {
+        let value = u8::from(disabled);
+        let write = Write::new("memory.disableOOMKiller", "memory.oom_control", value);
+        // Where the kernel cannot switch it off, it is on.
+        steps.push(Step::One(if disabled { write } else { write.or_skip() }));
     }
     Ok(())
 }
@@ -138,7 +142,7 @@ fn refuse_v1_only(memory: &Memory) -> Result<(), Error> {
     if memory.swappiness.is_some() {
         return Err(invalid("memory.swappiness", "cgroup v2 has no swappiness"));
     }
-    if memory.disable_oom_killer {
+    if memory.disable_oom_killer == Some(true) {
         return Err(invalid(
             "memory.disableOOMKiller",
             "cgroup v2 cannot disable the OOM killer",
@@ -168,7 +172,11 @@ mod tests {
             memory,
             ..Resources::default()
         };
-        let usage = |file: &str| (file == "memory.current").then(|| "5000\n".to_owned());
+        let file_of_usage = match version {
+            Version::V1 => "memory.usage_in_bytes",
+            Version::V2 => "memory.current",
+        };
+        let usage = |file: &str| (file == file_of_usage).then(|| "5000\n".to_owned());
         steps(&resources, version, &usage).map(|steps| show(&steps))
     }
 
@@ -255,27 +263,32 @@ mod tests {
 
     #[test]
     fn limit_below_the_usage_is_refused_when_asked() {
-        let memory = Memory {
-            check_before_update: true,
-            ..sizes(Some(4999), None)
+        let memory = |limit, check_before_update| Memory {
+            check_before_update,
+            ..sizes(Some(limit), Some(6000))
         };
-        let error = convert(memory, Version::V2).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "memory.limit: 4999 is below the current usage, 5000"
-        );
-        let memory = Memory {
-            check_before_update: true,
-            ..sizes(Some(5000), None)
-        };
-        assert!(convert(memory, Version::V2).is_ok());
+        for version in [Version::V1, Version::V2] {
+            let error = convert(memory(4999, true), version).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "memory.limit: 4999 is below the current usage, 5000"
+            );
+            for (limit, check) in [(4999, false), (5000, true)] {
+                assert!(convert(memory(limit, check), version).is_ok());
+            }
+            let unlimited = Memory {
+                check_before_update: true,
+                ..sizes(Some(-1), None)
+            };
+            assert!(convert(unlimited, version).is_ok());
+        }
     }
 
     #[test]
     fn what_only_v1_has_is_refused_in_v2() {
         let memory = Memory {
             swappiness: Some(0),
-            disable_oom_killer: true,
+            disable_oom_killer: Some(true),
             ..Memory::default()
         };
         assert_eq!(
@@ -283,6 +296,15 @@ mod tests {
             "memory.swappiness=0; memory.oom_control=1"
         );
         assert!(convert(memory, Version::V2).is_err());
+        let killer_is_on = || Memory {
+            disable_oom_killer: Some(false),
+            ..Memory::default()
+        };
+        assert_eq!(
+            convert(killer_is_on(), Version::V1).unwrap(),
+            "memory.oom_control=0"
+        );
+        assert_eq!(convert(killer_is_on(), Version::V2).unwrap(), "");
         let memory = Memory {
             swappiness: Some(101),
             ..Memory::default()

@@ -9,7 +9,9 @@ mod cpu;
 mod cpuset;
 mod hugepages;
 mod memory;
+mod network;
 mod pids;
+mod rdma;
 
 use crate::Error;
 use crate::routes::Version;
@@ -81,7 +83,7 @@ pub(crate) const BEFORE_DEVICES: [Controller; 4] = [
 ];
 
 /// What is written after the device rules.
-pub(crate) const AFTER_DEVICES: [Controller; 2] = [
+pub(crate) const AFTER_DEVICES: [Controller; 5] = [
     Controller {
         v1: "cpuset",
         v2: "cpuset",
@@ -91,6 +93,22 @@ pub(crate) const AFTER_DEVICES: [Controller; 2] = [
         v1: "hugetlb",
         v2: "hugetlb",
         steps: hugepages::steps,
+    },
+    Controller {
+        v1: "rdma",
+        v2: "rdma",
+        steps: rdma::steps,
+    },
+    // The last two are in no v2 tree.
+    Controller {
+        v1: "net_cls",
+        v2: "net_cls",
+        steps: network::class,
+    },
+    Controller {
+        v1: "net_prio",
+        v2: "net_prio",
+        steps: network::priorities,
     },
 ];
 
@@ -104,9 +122,10 @@ impl Controller {
             Step::One(write) => std::slice::from_ref(write),
             Step::Together(writes) => writes,
         });
-        Ok(writes
-            .find(|write| write.value != "-1" && write.value != "max")
-            .map(|w| w.limit))
+        let is_limit = |write: &&Write| {
+            write.missing != Missing::Skip && write.value != "-1" && write.value != "max"
+        };
+        Ok(writes.find(is_limit).map(|write| write.limit))
     }
 }
 

@@ -7,8 +7,9 @@ mod v1;
 use crate::Error;
 use crate::error::Absence;
 use crate::files::CgroupDir;
+use crate::freezer::while_frozen;
 use crate::routes::Routes;
-use hull_abi::DeviceRule;
+use hull_abi::{CgroupPaths, DeviceRule};
 use hull_sys::Errno;
 use hull_sys::bpf::DeviceProgram;
 use std::os::fd::AsFd;
@@ -19,10 +20,15 @@ const LIMIT: &str = "devices";
 /// that systemd or others attach stay.
 const PROGRAM: &str = "hull_devices";
 
-/// Makes the rules, of which the last match wins, the filter of the cgroup.
-pub(crate) fn apply(routes: &Routes, rules: &[DeviceRule]) -> Result<(), Error> {
+/// Makes the rules, of which the last match wins, the filter of the cgroup. No process in it ever
+/// sees anything but the old filter or the new one; `inhabited` says where there may be some.
+pub(crate) fn apply(
+    routes: &Routes,
+    rules: &[DeviceRule],
+    inhabited: Option<&CgroupPaths>,
+) -> Result<(), Error> {
     if let Some(dir) = routes.v1("devices") {
-        return apply_v1(dir, rules);
+        return apply_v1(dir, rules, inhabited);
     }
     match routes.unified() {
         Some(dir) => apply_bpf(dir, rules),
@@ -34,17 +40,27 @@ pub(crate) fn apply(routes: &Routes, rules: &[DeviceRule]) -> Result<(), Error> 
     }
 }
 
-fn apply_v1(dir: &CgroupDir, rules: &[DeviceRule]) -> Result<(), Error> {
+fn apply_v1(
+    dir: &CgroupDir,
+    rules: &[DeviceRule],
+    inhabited: Option<&CgroupPaths>,
+) -> Result<(), Error> {
     let wanted = v1::Filter::of_rules(rules)?;
     let list = dir.read("devices.list")?;
     let present = v1::Filter::of_list(&list).map_err(|line| Error::Content {
         path: dir.path_of("devices.list"),
         content: line,
     })?;
-    for (file, value) in v1::transition(&present, &wanted) {
-        dir.write(file, &value)?;
+    let v1::Transition { writes, has_gap } = v1::transition(&present, &wanted);
+    let write_all = || {
+        let mut writes = writes.iter();
+        writes.try_for_each(|(file, value)| dir.write(file, value))
+    };
+    match inhabited.filter(|_| has_gap) {
+        // The kernel has no way to change the default and its exceptions at once.
+        Some(paths) => while_frozen(paths, write_all),
+        None => write_all(),
     }
-    Ok(())
 }
 
 fn apply_bpf(dir: &CgroupDir, rules: &[DeviceRule]) -> Result<(), Error> {

@@ -110,8 +110,18 @@ impl Filter {
     }
 }
 
-/// What to write into which file, in order, to get from one state to another.
-pub(super) fn transition(present: &Filter, wanted: &Filter) -> Vec<(&'static str, String)> {
+/// How to get from one state to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Transition {
+    /// What to write into which file, in order.
+    pub(super) writes: Vec<(&'static str, String)>,
+    /// Whether there is a moment in which something is allowed or denied that is so neither before
+    /// nor after. A change of the default empties the list of exceptions, and the new ones follow.
+    pub(super) has_gap: bool,
+}
+
+/// What leads from one state to another.
+pub(super) fn transition(present: &Filter, wanted: &Filter) -> Transition {
     let mut writes = Vec::new();
     let all = || "a".to_owned();
     if wanted.allow_by_default {
@@ -119,7 +129,8 @@ pub(super) fn transition(present: &Filter, wanted: &Filter) -> Vec<(&'static str
         writes.push(("devices.allow", all()));
         let denied = wanted.exceptions.iter();
         writes.extend(denied.map(|(nodes, access)| ("devices.deny", show(*nodes, *access))));
-        return writes;
+        let has_gap = !wanted.exceptions.is_empty();
+        return Transition { writes, has_gap };
     }
     let mut now = present.exceptions.clone();
     if present.allow_by_default {
@@ -139,7 +150,10 @@ pub(super) fn transition(present: &Filter, wanted: &Filter) -> Vec<(&'static str
             writes.push(("devices.deny", show(*nodes, surplus)));
         }
     }
-    writes
+    Transition {
+        writes,
+        has_gap: present.allow_by_default && !wanted.exceptions.is_empty(),
+    }
 }
 
 fn access_of(rule: &DeviceRule) -> u8 {
@@ -229,11 +243,13 @@ mod tests {
 
     fn writes(list: &str, rules: &[&str]) -> String {
         let present = Filter::of_list(list).unwrap();
-        transition(&present, &filter(rules).unwrap())
+        let Transition { writes, has_gap } = transition(&present, &filter(rules).unwrap());
+        let writes = writes
             .iter()
             .map(|(file, value)| format!("{} {value}", &file["devices.".len()..]))
             .collect::<Vec<_>>()
-            .join("; ")
+            .join("; ");
+        if has_gap { format!("gap: {writes}") } else { writes }
     }
 
     #[test]
@@ -243,7 +259,7 @@ mod tests {
                 "a *:* rwm\n",
                 &["-a *:* rwm", "+c 1:3 rwm", "+b *:* m", "+c 1:3 r"]
             ),
-            "deny a; allow b *:* m; allow c 1:3 rwm"
+            "gap: deny a; allow b *:* m; allow c 1:3 rwm"
         );
         assert_eq!(writes("a *:* rwm\n", &[]), "deny a");
     }
@@ -266,8 +282,9 @@ mod tests {
     fn everything_allowed_starts_anew() {
         assert_eq!(
             writes("c 1:3 rwm\n", &["+a *:* rwm", "-c 5:1 w"]),
-            "allow a; deny c 5:1 w"
+            "gap: allow a; deny c 5:1 w"
         );
+        assert_eq!(writes("c 1:3 rwm\n", &["+a *:* rwm"]), "allow a");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a cgroup uses, in the terms of containerd's metrics
 //! (`io.containerd.cgroups.v1.Metrics`, `io.containerd.cgroups.v2.Metrics`): each struct here has
-//! the fields of its message. Not filled: networks, v1's RDMA and v1's task states; containerd's own
-//! consumers read none of them from a shim.
+//! the fields of its message. Not filled: networks, which belong to a
+//! namespace and not to a cgroup, v1's task states, and v1's counters of the CFQ scheduler (gone since
+//! Linux 5.0); containerd's own consumers read none of them from a shim. No field in either message
+//! has what `misc.current` counts.
 
 mod parse;
 mod v1;

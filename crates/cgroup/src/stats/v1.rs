@@ -1,6 +1,7 @@
 //! Statistics of the v1 controllers.
 
 use super::parse::{counters, device, flat_value, number};
+use super::v2::{self, Rdma};
 use super::{Hugepages, Pids, page_sizes};
 use crate::Error;
 use crate::files::CgroupDir;
@@ -23,6 +24,8 @@ pub struct V1 {
     pub io_serviced_recursive: Vec<BlockIoEntry>,
     /// OOM state and counter.
     pub oom_control: Option<OomControl>,
+    /// RDMA devices.
+    pub rdma: Option<Rdma>,
 }
 
 /// CPU time in ns.
@@ -128,6 +131,8 @@ counters! {
 pub struct BlockIoEntry {
     /// `Read`, `Write`, `Sync`, `Async`, `Discard` or `Total`.
     pub op: String,
+    /// The device's usual path, e.g. `/dev/sda`; empty for one that the kernel does not name.
+    pub device: String,
     /// Major number.
     pub major: u64,
     /// Minor number.
@@ -143,6 +148,10 @@ pub(super) fn read(routes: &Routes) -> Result<V1, Error> {
         pids: routes.find("pids").map(|(_, dir)| pids(dir)).transpose()?,
         cpu: cpu(routes)?,
         memory: memory.map(read_memory).transpose()?,
+        rdma: routes
+            .find("rdma")
+            .map(|(_, dir)| v2::rdma(dir))
+            .transpose()?,
         ..V1::default()
     };
     if let Some(dir) = routes.v1("blkio") {
@@ -223,7 +232,7 @@ fn hugepages(routes: &Routes) -> Result<Vec<Hugepages>, Error> {
         return Ok(Vec::new());
     };
     if version == Version::V2 {
-        return super::v2::hugepages(dir);
+        return v2::hugepages(dir);
     }
     let mut all = Vec::new();
     for page_size in page_sizes() {
@@ -248,11 +257,29 @@ fn block_io(dir: &CgroupDir, what: &str) -> Result<Vec<BlockIoEntry>, Error> {
         Some(content) => Some(content),
         None => dir.read_if_present(&format!("blkio.throttle.{what}"))?,
     };
-    Ok(content
+    let mut entries: Vec<BlockIoEntry> = content
         .unwrap_or_default()
         .lines()
         .filter_map(block_io_line)
-        .collect())
+        .collect();
+    // The lines of a device follow each other.
+    for device in entries.chunk_by_mut(|a, b| (a.major, a.minor) == (b.major, b.minor)) {
+        let Some(first) = device.first() else {
+            continue;
+        };
+        let path = device_path(first.major, first.minor);
+        for entry in device {
+            entry.device.clone_from(&path);
+        }
+    }
+    Ok(entries)
+}
+
+/// What sysfs calls a block device.
+fn device_path(major: u64, minor: u64) -> String {
+    let link = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}"));
+    let name = link.as_deref().ok().and_then(|link| link.file_name()?.to_str());
+    name.map(|name| format!("/dev/{name}")).unwrap_or_default()
 }
 
 /// `8:0 Read 4096`; the last line of a file, `Total 4096`, is of no device.
@@ -262,6 +289,7 @@ fn block_io_line(line: &str) -> Option<BlockIoEntry> {
     let op = fields.next()?.to_owned();
     Some(BlockIoEntry {
         op,
+        device: String::new(),
         major,
         minor,
         value: fields.next()?.parse().ok()?,
@@ -290,6 +318,7 @@ mod tests {
     fn block_io_lines_of_devices_are_taken() {
         let entry = BlockIoEntry {
             op: "Read".into(),
+            device: String::new(),
             major: 8,
             minor: 1,
             value: 4096,

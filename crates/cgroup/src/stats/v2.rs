@@ -217,13 +217,18 @@ pub(super) fn read(routes: &Routes) -> Result<V2, Error> {
         stats.hugepages = hugepages(dir)?;
     }
     if has("rdma") {
-        let of = |name| Ok(dir.read(name)?.lines().filter_map(rdma_line).collect());
-        stats.rdma = Some(Rdma {
-            current: of("rdma.current")?,
-            limit: of("rdma.max")?,
-        });
+        stats.rdma = Some(rdma(dir)?);
     }
     Ok(stats)
+}
+
+/// The files are those of v1, too.
+pub(super) fn rdma(dir: &CgroupDir) -> Result<Rdma, Error> {
+    let of = |name| Ok(dir.read(name)?.lines().filter_map(rdma_line).collect());
+    Ok(Rdma {
+        current: of("rdma.current")?,
+        limit: of("rdma.max")?,
+    })
 }
 
 fn memory(dir: &CgroupDir) -> Result<MemoryV2, Error> {

@@ -71,6 +71,7 @@ impl Scope {
         create(&CgroupSetup {
             paths: self.paths.clone(),
             resources,
+            owner: None,
         })
     }
 

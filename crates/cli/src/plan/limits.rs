@@ -23,6 +23,7 @@ pub(super) fn limits(resources: &Resources) -> Section {
             format!("{size} of {} pages", page.page_size),
         ));
     }
+    rows.extend(interfaces(resources));
     let unified = resources.unified.iter();
     rows.extend(unified.map(|(file, value)| row(file, value.clone())));
     if rows.is_empty() {
@@ -68,7 +69,7 @@ fn memory(memory: &Memory) -> Vec<Row> {
     if let Some(swappiness) = memory.swappiness {
         rows.push(row("swappiness", swappiness.to_string()));
     }
-    if memory.disable_oom_killer {
+    if memory.disable_oom_killer == Some(true) {
         rows.push(row("OOM killer", "off".to_owned()));
     }
     rows
@@ -140,6 +141,30 @@ fn block_io(block_io: &BlockIo) -> Vec<Row> {
         let place = format!("{}:{}", throttle.major, throttle.minor);
         let text = format!("{} {unit} each second on {place}", throttle.rate);
         rows.push(row("block I/O", text));
+    }
+    rows
+}
+
+fn interfaces(resources: &Resources) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for limit in &resources.rdma {
+        let numbers = [
+            ("handles", limit.hca_handles),
+            ("objects", limit.hca_objects),
+        ];
+        for (what, number) in numbers {
+            if let Some(number) = number {
+                let text = format!("at most {number} {what} of {}", limit.device);
+                rows.push(row("RDMA", text));
+            }
+        }
+    }
+    if let Some(class) = resources.network.class_id {
+        rows.push(row("network class", format!("{class:#x}")));
+    }
+    for (interface, priority) in &resources.network.priorities {
+        let text = format!("{priority} on {interface}");
+        rows.push(row("network priority", text));
     }
     rows
 }

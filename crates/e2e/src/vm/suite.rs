@@ -32,7 +32,9 @@ use Usual::{Few, Host, Nothing, Whole};
 /// Every file, in the order in which they run.
 pub(super) const FILES: &[File] = &[
     file("unified", Whole, "what only unified cgroups can show"),
+    file("legacy", Whole, "controllers in v1 hierarchies"),
     file("cgroup", Whole, "limits, freezing, OOM, counters"),
+    file("updates", Whole, "device rules that change under way"),
     file(
         "isolation",
         Whole,
@@ -87,6 +89,7 @@ pub(super) const FILES: &[File] = &[
         "needs containerd 2.x, which is not on the disk",
     ),
     file("harness", Host, "tests the harness, on the host"),
+    file("hybrid", Host, "needs a host with v1 controllers"),
     file("races", Host, "a matter of the host's speed"),
     file("soak", Host, "long"),
     file("wasm_soak", Host, "long"),

@@ -28,10 +28,25 @@ fn with(path: &str, value: impl Into<Value>) -> Spec {
 
 #[test]
 fn what_makes_no_sense_or_is_no_more_in_v2() {
-    let table: [(Spec, &[&str]); 9] = [
+    let table: [(Spec, &[&str]); 12] = [
         (
-            with("rdma", json!({ "mlx9_9": { "hcaHandles": 1 } })),
-            &["linux.resources.rdma", "not supported"],
+            with("rdma", json!({ "mlx9_9": {} })),
+            &["linux.resources.rdma", "mlx9_9", "hcaHandles"],
+        ),
+        (
+            with("rdma", json!({ "mlx 9": { "hcaHandles": 1 } })),
+            &["linux.resources.rdma", "mlx 9"],
+        ),
+        (
+            with("network/classID", 1_048_577),
+            &["network.classID", "net_cls controller"],
+        ),
+        (
+            with(
+                "network/priorities",
+                json!([{ "name": "lo", "priority": 5 }]),
+            ),
+            &["network.priorities", "net_prio controller"],
         ),
         (
             with("memory", json!({ "limit": 64 * MIB, "swap": 32 * MIB })),
@@ -62,7 +77,16 @@ fn what_makes_no_sense_or_is_no_more_in_v2() {
 
 #[test]
 fn what_the_kernel_refuses() {
-    let table: [(Spec, &[&str]); 6] = [
+    let table: [(Spec, &[&str]); 7] = [
+        // No RDMA device is in this machine, so this is as far as a limit for one can come.
+        (
+            with("rdma", json!({ "mlx9_9": { "hcaHandles": 1, "hcaObjects": 2 } })),
+            &[
+                "rdma.max",
+                "mlx9_9 hca_handle=1 hca_object=2",
+                "no such device",
+            ],
+        ),
         (
             with("unified/rdma.max", "mlx9_9 hca_handle=1"),
             &["rdma.max", "mlx9_9"],

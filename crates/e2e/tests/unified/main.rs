@@ -11,6 +11,7 @@
 mod birth;
 mod capabilities;
 mod control;
+mod delegation;
 mod devices;
 mod group;
 mod hostile;

@@ -68,6 +68,13 @@ fn told(m: &message::Metrics) -> Vec<String> {
         put(format!("{file}.max"), page.max);
         put(format!("{file}.events max"), page.failcnt);
     }
+    for (file, entries) in [("current", &m.rdma.current), ("max", &m.rdma.limit)] {
+        for entry in entries {
+            let of = |key: &str| format!("rdma.{file} {} {key}", entry.device);
+            put(of("hca_handle"), entry.hca_handles.into());
+            put(of("hca_object"), entry.hca_objects.into());
+        }
+    }
     for disk in &m.io.usage {
         let of = |key: &str| format!("io.stat {}:{} {key}", disk.major, disk.minor);
         put(of("rbytes"), disk.rbytes);
@@ -130,6 +137,17 @@ fn in_files(group: &Group) -> Vec<String> {
         }
     }
     lines.extend(huge_pages(group));
+    for file in ["current", "max"] {
+        // One line for each device: none in most machines.
+        for line in group.read(&format!("rdma.{file}")).lines() {
+            let mut words = line.split(' ');
+            let device = words.next().unwrap();
+            lines.extend(words.map(|word| {
+                let word = word.replace("=max", &format!("={}", u32::MAX));
+                format!("rdma.{file} {device} {word}")
+            }));
+        }
+    }
     for line in group.read("io.stat").lines() {
         let mut words = line.split(' ');
         let device = words.next().unwrap();
@@ -305,6 +323,23 @@ fn counters_of_a_busy_container_lie_between_two_looks() {
         assert!((before.0..=after.0).contains(&m.cpu.usage_usec));
         assert!((before.1..=after.1).contains(&m.memory.pgfault));
     }
+}
+
+/// What was saved up in quiet periods is used in a busy one.
+#[test]
+fn bursts_are_counted() {
+    let lab = Lab::new();
+    let cpu = json!({ "quota": 20_000, "period": 100_000, "burst": 20_000 });
+    let text = "while :; do i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 0.5; done";
+    let c = lab.container(&script(text).resource("cpu", cpu));
+    c.run();
+    let group = Group::of(&c);
+    eventually("a burst", || {
+        (group.counter("cpu.stat", "nr_bursts") > 0).then_some(())
+    });
+    block(c.task.pause(&c.id)).unwrap();
+    let m = agree(&c);
+    assert!(m.cpu.nr_bursts > 0 && m.cpu.burst_usec > 0, "{:?}", m.cpu);
 }
 
 #[test]

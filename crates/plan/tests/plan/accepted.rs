@@ -220,7 +220,7 @@ fn go_style_empty_values_count_as_absent() {
         ("/linux/personality", json!({ "domain": "LINUX" })),
         (
             "/linux/resources",
-            json!({ "network": {}, "rdma": {}, "cpu": { "cpus": "" } }),
+            json!({ "network": { "classID": 0, "priorities": [] }, "rdma": {}, "cpu": { "cpus": "" } }),
         ),
     ]))
     .unwrap();

@@ -267,16 +267,21 @@ fn resources() {
             "linux.resources.unified[\"../cgroup.procs\"]: it is not the name of a cgroup file",
         ),
         row(
-            json!({ "network": { "classID": 1 } }),
-            "linux.resources.network.classID: the network class is not supported yet",
+            json!({ "network": { "priorities": [{ "name": "eth0 9", "priority": 1 }] } }),
+            "linux.resources.network.priorities[0].name: \"eth0 9\" is not the name of a network \
+             interface",
         ),
         row(
-            json!({ "network": { "priorities": [{ "name": "eth0", "priority": 1 }] } }),
-            "linux.resources.network.priorities: network priorities are not supported yet",
+            json!({ "network": { "priorities": [{ "priority": 1 }] } }),
+            "linux.resources.network.priorities[0].name: \"\" is not the name of a network interface",
         ),
         row(
-            json!({ "rdma": { "mlx": { "hcaHandles": 1 } } }),
-            "linux.resources.rdma: the rdma controller is not supported yet",
+            json!({ "rdma": { "mlx": {} } }),
+            "linux.resources.rdma[\"mlx\"]: it has neither hcaHandles nor hcaObjects",
+        ),
+        row(
+            json!({ "rdma": { "m x": { "hcaHandles": 1 } } }),
+            "linux.resources.rdma[\"m x\"]: it is not the name of an RDMA device",
         ),
     ]);
 }

@@ -35,6 +35,13 @@ fn every_field_is_taken() {
             "throttleReadIOPSDevice": [{ "major": 8, "minor": 4, "rate": 5 }],
         },
         "hugepageLimits": [{ "pageSize": "64KB", "limit": 18_446_744_073_709_551_615_u64 }],
+        "rdma": {
+            "mlx5_1": { "hcaHandles": 3, "hcaObjects": 10000 }, "mlx5_0": { "hcaObjects": 0 },
+        },
+        "network": {
+            "classID": 1_048_577,
+            "priorities": [{ "name": "eth0", "priority": 5 }, { "name": "lo", "priority": 0 }],
+        },
         "unified": { "b.max": "2", "a.max": "1" },
         "devices": [],
     }));
@@ -59,7 +66,20 @@ fn every_field_is_taken() {
         (Some(100), Some(50))
     );
     assert_eq!((memory.swap_bytes, memory.swappiness), (Some(-1), Some(60)));
-    assert!(memory.disable_oom_killer && memory.check_before_update);
+    assert_eq!(memory.disable_oom_killer, Some(true));
+    assert!(memory.check_before_update);
+    let rdma: Vec<_> = resources
+        .rdma
+        .iter()
+        .map(|limit| (limit.device.as_str(), limit.hca_handles, limit.hca_objects))
+        .collect();
+    assert_eq!(
+        rdma,
+        [("mlx5_0", None, Some(0)), ("mlx5_1", Some(3), Some(10_000))]
+    );
+    assert_eq!(resources.network.class_id, Some(1_048_577));
+    let priorities = [("eth0", 5), ("lo", 0)].map(|(name, p)| (name.to_owned(), p));
+    assert_eq!(resources.network.priorities, priorities);
     assert_eq!(resources.pids, Some(-1));
     assert_eq!(resources.block_io.weight, Some(10));
     assert_eq!(resources.block_io.weight_devices[0].weight, 20);
