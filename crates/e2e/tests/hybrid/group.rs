@@ -55,12 +55,6 @@ impl Group {
             .unwrap_or_else(|error| panic!("{value:?} to {file} of {self:?}: {error}"));
     }
 
-    /// The number in a file.
-    #[track_caller]
-    pub(crate) fn number(&self, controller: &str, file: &str) -> u64 {
-        self.read(controller, file).parse().unwrap()
-    }
-
     /// Fails the test unless each file has the value.
     #[track_caller]
     pub(crate) fn expect(&self, values: Files<'_>) {

@@ -203,6 +203,7 @@ fn processors_and_nodes_are_handed_down() {
     c.kill_and_wait();
     c.delete().unwrap();
     drop(c);
+    hull_e2e::cgroup::remove_naming(&way);
     // A parent's own list is handed down as it is.
     Group::at(&parent).write("cpuset", "cpuset.cpus", "0");
     let c = lab.container(&sleeper().cgroup(&format!("{parent}/d")));
@@ -213,7 +214,6 @@ fn processors_and_nodes_are_handed_down() {
     c.kill_and_wait();
     c.delete().unwrap();
     drop(c);
-    hull_e2e::cgroup::remove_naming(&way);
     hull_e2e::cgroup::remove_naming(&parent);
 }
 
