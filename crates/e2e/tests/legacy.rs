@@ -46,7 +46,14 @@ impl Legacy {
         let none = MsFlags::empty();
         // Groups that are gone hold a controller for a while.
         eventually("the hierarchy can be mounted", || {
-            mount(Some("cgroup"), &dir, Some("cgroup"), none, Some(controllers)).ok()
+            mount(
+                Some("cgroup"),
+                &dir,
+                Some("cgroup"),
+                none,
+                Some(controllers),
+            )
+            .ok()
         });
         Self { dir, _alone: alone }
     }
@@ -97,7 +104,10 @@ fn class_and_priorities_of_packets() {
     let priority = || line_of(&legacy.read(&c, "net_prio.ifpriomap"), "lo");
     assert_eq!(priority().as_deref(), Some("5"));
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    assert!(groups.contains(&format!("net_cls,net_prio:{}\n", c.cgroup())), "{groups}");
+    assert!(
+        groups.contains(&format!("net_cls,net_prio:{}\n", c.cgroup())),
+        "{groups}"
+    );
     let update = |network: Value| block(c.task.update(&c.id, &json!({ "network": network })));
     // 0 leaves the class, and takes a priority away.
     update(json!({ "classID": 0, "priorities": [{ "name": "lo", "priority": 0 }] })).unwrap();
@@ -107,7 +117,10 @@ fn class_and_priorities_of_packets() {
     assert_eq!(legacy.read(&c, "net_cls.classid"), "7");
     assert_eq!(priority().as_deref(), Some("9"));
     let error = update(json!({ "priorities": [{ "name": "eth99", "priority": 1 }] })).unwrap_err();
-    is_one_clear_line(error.message(), &["eth99 1", "net_prio.ifpriomap", "no such device"]);
+    is_one_clear_line(
+        error.message(),
+        &["eth99 1", "net_prio.ifpriomap", "no such device"],
+    );
     c.kill_and_wait();
     c.delete().unwrap();
     assert!(!legacy.has(&c));
@@ -155,7 +168,10 @@ fn huge_pages_are_limited_and_counted() {
     let limit = |bytes: u64| json!([{ "pageSize": "2MB", "limit": bytes }]);
     let c = lab.container(&sleeper().resource("hugepageLimits", limit(4 << 20)));
     c.run();
-    let files = ["hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.rsvd.limit_in_bytes"];
+    let files = [
+        "hugetlb.2MB.limit_in_bytes",
+        "hugetlb.2MB.rsvd.limit_in_bytes",
+    ];
     for file in files {
         assert_eq!(legacy.read(&c, file), "4194304");
     }
@@ -166,7 +182,11 @@ fn huge_pages_are_limited_and_counted() {
     }
     let stats = block(c.task.stats(&c.id)).unwrap();
     let metrics = Metrics::parse_from_bytes(&stats.value).unwrap();
-    let page = metrics.hugetlb.iter().find(|page| page.pagesize == "2MB").unwrap();
+    let page = metrics
+        .hugetlb
+        .iter()
+        .find(|page| page.pagesize == "2MB")
+        .unwrap();
     let of = |file: &str| legacy.read(&c, file).parse::<u64>().unwrap();
     assert_eq!(
         (page.usage, page.max, page.failcnt),

@@ -28,7 +28,11 @@ pub(super) fn priorities(r: &Resources, _: Version, _: Present<'_>) -> Result<Ve
         let value = format!("{interface} {priority}");
         let write = Write::new("network.priorities", "net_prio.ifpriomap", value);
         // That is what every packet has anyway.
-        Step::One(if *priority == 0 { write.or_skip() } else { write })
+        Step::One(if *priority == 0 {
+            write.or_skip()
+        } else {
+            write
+        })
     });
     Ok(writes.collect())
 }

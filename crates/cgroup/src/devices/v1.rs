@@ -249,7 +249,11 @@ mod tests {
             .map(|(file, value)| format!("{} {value}", &file["devices.".len()..]))
             .collect::<Vec<_>>()
             .join("; ");
-        if has_gap { format!("gap: {writes}") } else { writes }
+        if has_gap {
+            format!("gap: {writes}")
+        } else {
+            writes
+        }
     }
 
     #[test]

@@ -278,7 +278,10 @@ fn block_io(dir: &CgroupDir, what: &str) -> Result<Vec<BlockIoEntry>, Error> {
 /// What sysfs calls a block device.
 fn device_path(major: u64, minor: u64) -> String {
     let link = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}"));
-    let name = link.as_deref().ok().and_then(|link| link.file_name()?.to_str());
+    let name = link
+        .as_deref()
+        .ok()
+        .and_then(|link| link.file_name()?.to_str());
     name.map(|name| format!("/dev/{name}")).unwrap_or_default()
 }
 

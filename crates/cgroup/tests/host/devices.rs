@@ -5,6 +5,7 @@ use hull_abi::{DeviceKind, DeviceRule, Resources};
 use hull_cgroup::{Absence, Error, update};
 use hull_sys::bpf::DeviceProgram;
 use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
 
 fn everything(allow: bool) -> DeviceRule {
     let kind = DeviceKind::All;
@@ -146,4 +147,63 @@ fn rules_without_any_filter_are_an_error() {
         absence: Absence::Host,
     };
     assert_eq!(error, expected);
+}
+
+/// Opens what is always allowed and what never is many times; says what it saw wrong.
+const HAMMER: &str = "sh -c 'echo ready; n=0; while [ $n -lt 20000 ]; do \
+    true </dev/zero || echo gap; true 2>&- </dev/full && echo hole; n=$((n+1)); done; echo end'";
+
+/// A program that runs all the while sees the old rules or the new ones.
+fn no_gap_and_no_hole(scope: &Scope, updates: &[Resources]) {
+    scope.create(updates.first().unwrap().clone()).unwrap();
+    let mut child = scope.spawn(HAMMER);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let reader = std::thread::spawn(move || {
+        let mut seen = String::new();
+        output.read_to_string(&mut seen).unwrap();
+        seen
+    });
+    let mut done = 0;
+    while !reader.is_finished() {
+        for resources in updates {
+            update(&scope.paths, resources).unwrap();
+            done += 1;
+        }
+    }
+    child.wait().unwrap();
+    assert_eq!(reader.join().unwrap(), "end\n", "in {done} updates");
+    assert!(done >= 20, "only {done} updates");
+}
+
+/// Always: zero is allowed, full is not.
+fn tables() -> [Resources; 3] {
+    [
+        rules(&[everything(false), mem(5, true, true)]),
+        rules(&[everything(false), mem(3, true, true), mem(5, true, false)]),
+        rules(&[
+            everything(true),
+            DeviceRule {
+                allow: false,
+                ..mem(7, true, true)
+            },
+        ]),
+    ]
+}
+
+#[test]
+fn running_program_sees_no_gap_in_the_v1_list() {
+    no_gap_and_no_hole(&Scope::new("devices-gap"), &tables());
+}
+
+#[test]
+fn running_program_sees_no_gap_in_the_v1_list_without_a_unified_tree() {
+    no_gap_and_no_hole(&Scope::v1_only("devices-gap-v1"), &tables());
+}
+
+#[test]
+fn running_program_sees_no_gap_between_ebpf_programs() {
+    no_gap_and_no_hole(&Scope::unified_only("ebpf-gap"), &tables());
 }

@@ -35,9 +35,11 @@ impl Group {
 
     /// Whether it is there in any hierarchy.
     pub(crate) fn exists(&self) -> bool {
-        cgroup::hierarchies()
-            .iter()
-            .any(|one| one.mount_point.join(self.0.trim_start_matches('/')).exists())
+        cgroup::hierarchies().iter().any(|one| {
+            one.mount_point
+                .join(self.0.trim_start_matches('/'))
+                .exists()
+        })
     }
 
     #[track_caller]

@@ -95,7 +95,8 @@ fn shares_are_taken_as_they_are_and_clipped_at_their_ends() {
         (1_000_000, "262144"),
         (0, "1024"),
     ];
-    let specs = table.map(|(shares, expected)| (sleeper().resource("cpu/shares", shares), expected));
+    let specs =
+        table.map(|(shares, expected)| (sleeper().resource("cpu/shares", shares), expected));
     one_by_one(specs, |c, expected| {
         Group::of(c).expect(&[("cpu", "cpu.shares", expected)]);
     });
@@ -186,7 +187,10 @@ fn realtime_budget_is_that_of_the_file_or_refused_by_it() {
 #[test]
 fn processors_and_nodes_are_handed_down() {
     let lab = Lab::new();
-    let (parent, way) = (format!("{}/a", lab.cgroup()), format!("{}/a/b", lab.cgroup()));
+    let (parent, way) = (
+        format!("{}/a", lab.cgroup()),
+        format!("{}/a/b", lab.cgroup()),
+    );
     let c = lab.container(&sleeper().cgroup(&format!("{way}/c")));
     let pid = c.run();
     let root = Group::at("/");
@@ -219,7 +223,10 @@ fn processors_and_nodes_are_handed_down() {
 
 #[test]
 fn placement_is_that_of_the_spec() {
-    let values: Files<'_> = &[("cpuset", "cpuset.cpus", "1"), ("cpuset", "cpuset.mems", "0")];
+    let values: Files<'_> = &[
+        ("cpuset", "cpuset.cpus", "1"),
+        ("cpuset", "cpuset.mems", "0"),
+    ];
     created([(
         sleeper().resource("cpu", json!({ "cpus": "1", "mems": "0" })),
         values,
@@ -249,7 +256,11 @@ fn rates_of_block_devices() {
     created([(
         spec,
         &[
-            ("blkio", "blkio.throttle.read_bps_device", shown(MIB).as_str()),
+            (
+                "blkio",
+                "blkio.throttle.read_bps_device",
+                shown(MIB).as_str(),
+            ),
             ("blkio", "blkio.throttle.write_bps_device", &shown(2 * MIB)),
             ("blkio", "blkio.throttle.read_iops_device", &shown(300)),
             ("blkio", "blkio.throttle.write_iops_device", &shown(400)),
@@ -319,7 +330,9 @@ fn quota_slows_a_loop() {
     let group = Group::of(&c);
     eventually("five periods in which it was stopped", || {
         let stat = group.read("cpu", "cpu.stat");
-        let stopped = stat.lines().find_map(|line| line.strip_prefix("nr_throttled "));
+        let stopped = stat
+            .lines()
+            .find_map(|line| line.strip_prefix("nr_throttled "));
         (stopped.unwrap().parse::<u64>().unwrap() >= 5).then_some(())
     });
 }

@@ -32,7 +32,10 @@ fn memory_grows_and_shrinks_with_its_swap() {
         &[
             (
                 memory(json!({ "limit": 128 * MIB, "swap": 160 * MIB })),
-                &[("memory", LIMIT, "134217728"), ("memory", BOTH, "167772160")],
+                &[
+                    ("memory", LIMIT, "134217728"),
+                    ("memory", BOTH, "167772160"),
+                ],
             ),
             (
                 memory(json!({ "limit": 64 * MIB })),
@@ -44,7 +47,10 @@ fn memory_grows_and_shrinks_with_its_swap() {
             ),
             (
                 memory(json!({ "limit": 256 * MIB, "swap": 256 * MIB })),
-                &[("memory", LIMIT, "268435456"), ("memory", BOTH, "268435456")],
+                &[
+                    ("memory", LIMIT, "268435456"),
+                    ("memory", BOTH, "268435456"),
+                ],
             ),
             (
                 memory(json!({ "reservation": 8 * MIB })),
@@ -93,8 +99,14 @@ fn cpu_parts_change_by_themselves() {
     updates(
         &c,
         &[
-            (cpu(json!({ "shares": 2048 })), &[("cpu", "cpu.shares", "2048")]),
-            (cpu(json!({ "shares": 0 })), &[("cpu", "cpu.shares", "2048")]),
+            (
+                cpu(json!({ "shares": 2048 })),
+                &[("cpu", "cpu.shares", "2048")],
+            ),
+            (
+                cpu(json!({ "shares": 0 })),
+                &[("cpu", "cpu.shares", "2048")],
+            ),
             (
                 cpu(json!({ "quota": 20_000, "period": 50_000 })),
                 &[("cpu", QUOTA, "20000"), ("cpu", PERIOD, "50000")],
@@ -128,9 +140,15 @@ fn cpu_parts_change_by_themselves() {
             ),
             (
                 cpu(json!({ "cpus": "1", "mems": "0" })),
-                &[("cpuset", "cpuset.cpus", "1"), ("cpuset", "cpuset.mems", "0")],
+                &[
+                    ("cpuset", "cpuset.cpus", "1"),
+                    ("cpuset", "cpuset.mems", "0"),
+                ],
             ),
-            (cpu(json!({ "cpus": "0-1" })), &[("cpuset", "cpuset.cpus", "0-1")]),
+            (
+                cpu(json!({ "cpus": "0-1" })),
+                &[("cpuset", "cpuset.cpus", "0-1")],
+            ),
         ],
     );
 }
@@ -148,8 +166,14 @@ fn tasks_huge_pages_rates_and_the_oom_killer() {
     updates(
         &c,
         &[
-            (json!({ "pids": { "limit": 44 } }), &[("pids", "pids.max", "44")]),
-            (json!({ "pids": { "limit": -1 } }), &[("pids", "pids.max", "max")]),
+            (
+                json!({ "pids": { "limit": 44 } }),
+                &[("pids", "pids.max", "44")],
+            ),
+            (
+                json!({ "pids": { "limit": -1 } }),
+                &[("pids", "pids.max", "max")],
+            ),
             (page(2 * MIB), &[("hugetlb", "hugetlb.2MB.max", "2097152")]),
             (
                 json!({ "blockIO": { "throttleReadBpsDevice": rate(MIB) } }),
@@ -165,15 +189,27 @@ fn tasks_huge_pages_rates_and_the_oom_killer() {
             ),
             (
                 killer(true),
-                &[("memory", "memory.oom_control", "oom_kill_disable 1\nunder_oom 0\noom_kill 0")],
+                &[(
+                    "memory",
+                    "memory.oom_control",
+                    "oom_kill_disable 1\nunder_oom 0\noom_kill 0",
+                )],
             ),
             (
                 json!({ "memory": { "limit": 64 * MIB } }),
-                &[("memory", "memory.oom_control", "oom_kill_disable 1\nunder_oom 0\noom_kill 0")],
+                &[(
+                    "memory",
+                    "memory.oom_control",
+                    "oom_kill_disable 1\nunder_oom 0\noom_kill 0",
+                )],
             ),
             (
                 killer(false),
-                &[("memory", "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0")],
+                &[(
+                    "memory",
+                    "memory.oom_control",
+                    "oom_kill_disable 0\nunder_oom 0\noom_kill 0",
+                )],
             ),
         ],
     );
@@ -184,7 +220,10 @@ fn tasks_huge_pages_rates_and_the_oom_killer() {
 fn whole_resources_of_the_spec_are_taken_again() {
     let spec: Spec = sleeper()
         .resource("memory", json!({ "limit": 64 * MIB, "swap": 64 * MIB }))
-        .resource("cpu", json!({ "shares": 512, "quota": 20_000, "period": 50_000 }))
+        .resource(
+            "cpu",
+            json!({ "shares": 512, "quota": 20_000, "period": 50_000 }),
+        )
         .resource("pids/limit", 33);
     let lab = Lab::new();
     let c = lab.container(&spec);
@@ -220,6 +259,9 @@ fn limit_below_the_usage_is_refused_where_asked() {
     let resources = json!({ "memory": { "limit": 64 * MIB, "checkBeforeUpdate": true } });
     updates(
         &c,
-        &[(resources, &[("memory", "memory.limit_in_bytes", "67108864")])],
+        &[(
+            resources,
+            &[("memory", "memory.limit_in_bytes", "67108864")],
+        )],
     );
 }

@@ -50,7 +50,11 @@ fn disk() -> (u64, u64) {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         // These have no queue before something is put into them.
-        .filter(|name| !["loop", "ram", "zram"].iter().any(|kind| name.starts_with(kind)))
+        .filter(|name| {
+            !["loop", "ram", "zram"]
+                .iter()
+                .any(|kind| name.starts_with(kind))
+        })
         .collect();
     names.sort();
     let name = names.first().expect("a block device");

@@ -17,9 +17,15 @@ fn limits_without_their_controller_or_with_a_wrong_value() {
     let lab = Lab::new();
     let c = lab.container(&Spec::new(["true"]));
     let table: [(Spec, &[&str]); 12] = [
-        (with("network/classID", 1_048_577), &["network.classID", "net_cls controller"]),
         (
-            with("network/priorities", json!([{ "name": "lo", "priority": 5 }])),
+            with("network/classID", 1_048_577),
+            &["network.classID", "net_cls controller"],
+        ),
+        (
+            with(
+                "network/priorities",
+                json!([{ "name": "lo", "priority": 5 }]),
+            ),
             &["network.priorities", "net_prio controller"],
         ),
         (
@@ -46,7 +52,10 @@ fn limits_without_their_controller_or_with_a_wrong_value() {
             with("memory", json!({ "limit": 64 * MIB, "swap": 32 * MIB })),
             &["memory.swap", "33554432"],
         ),
-        (with("memory/swappiness", 101), &["memory.swappiness", "101"]),
+        (
+            with("memory/swappiness", 101),
+            &["memory.swappiness", "101"],
+        ),
         (
             with(
                 "blockIO/throttleReadBpsDevice",
@@ -110,7 +119,10 @@ fn group_with_processes_is_refused_in_any_hierarchy() {
         let before = picture(&target, controller);
         let error = c.try_create().unwrap_err();
         let place = target.dir(controller).display().to_string();
-        is_one_clear_line(error.message(), &["container's cgroup is not empty", &place]);
+        is_one_clear_line(
+            error.message(),
+            &["container's cgroup is not empty", &place],
+        );
         assert_eq!(picture(&target, controller), before);
         assert_eq!(before[0], neighbour.0.id().to_string());
         drop(neighbour);

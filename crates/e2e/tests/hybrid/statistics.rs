@@ -89,7 +89,10 @@ fn told(m: &message::Metrics) -> Vec<String> {
         put(format!("{prefix}.failcnt"), entry.failcnt);
     }
     let oom = &m.memory_oom_control;
-    put("memory.oom_control oom_kill_disable".into(), oom.oom_kill_disable);
+    put(
+        "memory.oom_control oom_kill_disable".into(),
+        oom.oom_kill_disable,
+    );
     put("memory.oom_control under_oom".into(), oom.under_oom);
     put("memory.oom_control oom_kill".into(), oom.oom_kill);
     for page in &m.hugetlb {
@@ -116,7 +119,10 @@ fn in_files(group: &Group) -> Vec<String> {
     let mut lines = vec![
         format!("pids.current={}", group.read("pids", "pids.current")),
         // No limit is 0 in this message.
-        format!("pids.max={}", group.read("pids", "pids.max").replace("max", "0")),
+        format!(
+            "pids.max={}",
+            group.read("pids", "pids.max").replace("max", "0")
+        ),
     ];
     for file in ["cpuacct.usage", "cpuacct.usage_sys", "cpuacct.usage_user"] {
         lines.push(format!("{file}={}", group.read("cpuacct", file)));
@@ -133,7 +139,12 @@ fn in_files(group: &Group) -> Vec<String> {
     let oom = ["oom_kill_disable", "under_oom", "oom_kill"];
     lines.extend(keyed(group, "memory", "memory.oom_control", &oom));
     for (prefix, _) in counters(&none) {
-        for name in ["limit_in_bytes", "usage_in_bytes", "max_usage_in_bytes", "failcnt"] {
+        for name in [
+            "limit_in_bytes",
+            "usage_in_bytes",
+            "max_usage_in_bytes",
+            "failcnt",
+        ] {
             let file = format!("{prefix}.{name}");
             lines.push(format!("{file}={}", group.read("memory", &file)));
         }
@@ -204,7 +215,10 @@ fn every_number_is_that_of_its_file() {
         .resource("memory", json!({ "limit": 64 * MIB, "swap": 96 * MIB }))
         .resource("cpu", json!({ "quota": 10_000, "period": 50_000 }))
         .resource("pids/limit", 20)
-        .resource("hugepageLimits/-", json!({ "pageSize": "2MB", "limit": 4 * MIB }));
+        .resource(
+            "hugepageLimits/-",
+            json!({ "pageSize": "2MB", "limit": 4 * MIB }),
+        );
     let lab = Lab::new();
     let mut c = lab.container(&spec);
     c.run();
@@ -213,7 +227,11 @@ fn every_number_is_that_of_its_file() {
     let m = agree(&c);
     // That both are 0 would prove little.
     assert_eq!((m.pids.current, m.pids.limit), (2, 20));
-    assert!(m.cpu.usage.total > 0 && m.cpu.throttling.throttled_periods > 0, "{:?}", m.cpu);
+    assert!(
+        m.cpu.usage.total > 0 && m.cpu.throttling.throttled_periods > 0,
+        "{:?}",
+        m.cpu
+    );
     assert_eq!(m.memory.usage.limit, 64 * MIB);
     assert_eq!(m.memory.swap.limit, 96 * MIB);
     assert!(m.memory.usage.max >= 20 * MIB && m.memory.total_cache >= 20 * MIB);
@@ -225,7 +243,9 @@ fn every_number_is_that_of_its_file() {
     let name = link.file_name().unwrap().to_str().unwrap();
     assert_eq!(written.device, format!("/dev/{name}"));
     assert!(
-        m.hugetlb.iter().any(|page| page.pagesize == "2MB" && page.max == 4 * MIB),
+        m.hugetlb
+            .iter()
+            .any(|page| page.pagesize == "2MB" && page.max == 4 * MIB),
         "{:?}",
         m.hugetlb
     );

@@ -77,8 +77,14 @@ fn user_divides_the_group_and_cannot_lift_its_limits() {
     c.start();
     let seen = c.read_until("ready\n");
     let lines: Vec<&str> = seen.lines().collect();
-    assert_eq!(lines[..3], [USER.to_string().as_str(), "0::/inner", "7"], "{seen}");
-    let refused = lines.iter().filter(|line| line.contains("Permission denied"));
+    assert_eq!(
+        lines[..3],
+        [USER.to_string().as_str(), "0::/inner", "7"],
+        "{seen}"
+    );
+    let refused = lines
+        .iter()
+        .filter(|line| line.contains("Permission denied"));
     assert_eq!(refused.count(), 2, "{seen}");
     assert_eq!(lines[lines.len() - 2..], ["removed", "ready"], "{seen}");
     group.expect(&[

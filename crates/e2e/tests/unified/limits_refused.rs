@@ -80,7 +80,10 @@ fn what_the_kernel_refuses() {
     let table: [(Spec, &[&str]); 7] = [
         // No RDMA device is in this machine, so this is as far as a limit for one can come.
         (
-            with("rdma", json!({ "mlx9_9": { "hcaHandles": 1, "hcaObjects": 2 } })),
+            with(
+                "rdma",
+                json!({ "mlx9_9": { "hcaHandles": 1, "hcaObjects": 2 } }),
+            ),
             &[
                 "rdma.max",
                 "mlx9_9 hca_handle=1 hca_object=2",
