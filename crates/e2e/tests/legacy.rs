@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use containerd_shim_protos::cgroups::metrics::Metrics;
-use hull_e2e::{Container, Lab, Spec, block, eventually, is_one_clear_line};
+use hull_e2e::time::look_until;
+use hull_e2e::{Container, Lab, Spec, block, eventually, is_one_clear_line, limit};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use protobuf::Message;
 use serde_json::{Value, json};
@@ -74,11 +75,10 @@ impl Legacy {
 impl Drop for Legacy {
     fn drop(&mut self) {
         // A hierarchy ends when it is mounted nowhere and has no groups.
-        let gone = eventually("the hierarchy can be unmounted", || {
-            umount2(&self.dir, MntFlags::empty()).ok()
-        });
-        assert_eq!(gone, ());
-        fs::remove_dir(&self.dir).unwrap();
+        let gone = look_until(limit(), || umount2(&self.dir, MntFlags::empty()).ok());
+        drop(fs::remove_dir(&self.dir));
+        let is_gone = gone.is_some() || std::thread::panicking();
+        assert!(is_gone, "{} cannot be unmounted", self.dir.display());
     }
 }
 

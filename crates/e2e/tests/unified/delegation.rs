@@ -30,8 +30,9 @@ fn delegated(text: &str) -> Spec {
 fn given_away(group: &Group) -> Vec<(String, u32, u32)> {
     let mut files: Vec<(String, u32, u32)> = fs::read_dir(group.dir())
         .unwrap()
+        .map(Result::unwrap)
+        .filter(|entry| entry.file_type().unwrap().is_file())
         .map(|entry| {
-            let entry = entry.unwrap();
             let found = entry.metadata().unwrap();
             let name = entry.file_name().into_string().unwrap();
             (name, found.uid(), found.gid())
