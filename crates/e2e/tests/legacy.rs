@@ -1,6 +1,6 @@
 //! Controllers in hierarchies of cgroup v1 that few hosts mount: `net_cls` and `net_prio`, which v2
-//! does not have, and `rdma` and `hugetlb`. They are mounted and unmounted by these tests, which the
-//! whole machine sees: `hull-vm legacy` boots one for them.
+//! does not have, and `rdma` and `hugetlb`. These tests mount them, and the kernel may keep them for
+//! the whole machine until it ends: `hull-vm legacy` boots one for them.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,7 +25,7 @@ const UNIFIED: &str = "/sys/fs/cgroup";
 /// One test at a time: there is one machine.
 static MACHINE: Mutex<()> = Mutex::new(());
 
-/// A mounted v1 hierarchy. Dropping it gives its controllers back.
+/// A mounted v1 hierarchy. Dropping it unmounts it.
 struct Legacy {
     dir: PathBuf,
     _alone: MutexGuard<'static, ()>,

@@ -32,7 +32,6 @@ use Usual::{Few, Host, Nothing, Whole};
 /// Every file, in the order in which they run.
 pub(super) const FILES: &[File] = &[
     file("unified", Whole, "what only unified cgroups can show"),
-    file("legacy", Whole, "controllers in v1 hierarchies"),
     file("cgroup", Whole, "limits, freezing, OOM, counters"),
     file("updates", Whole, "device rules that change under way"),
     file(
@@ -83,6 +82,8 @@ pub(super) const FILES: &[File] = &[
     file("cli", Nothing, "the command hull, without containerd"),
     file("cli_tools", Nothing, "what hull says of configs and stores"),
     file("trace", Nothing, "the trace of a create"),
+    // The last one: the kernel keeps the hierarchies that it mounts, and their controllers.
+    file("legacy", Whole, "controllers in v1 hierarchies"),
     file(
         "containerd2",
         Host,

@@ -325,6 +325,19 @@ fn counters_of_a_busy_container_lie_between_two_looks() {
     }
 }
 
+/// A group for which the kernel does not count pressure (`cgroup.pressure`) has no numbers, not 0.
+#[test]
+fn pressure_that_is_not_counted_is_left_out() {
+    let lab = Lab::new();
+    let c = lab.container(&sleeper());
+    c.run();
+    let parts =
+        |m: &message::Metrics| [&m.cpu.psi, &m.memory.psi, &m.io.psi].map(|psi| psi.is_some());
+    assert_eq!(parts(&metrics(&c)), [true; 3]);
+    Group::of(&c).write("cgroup.pressure", "0");
+    assert_eq!(parts(&agree(&c)), [false; 3]);
+}
+
 /// What was saved up in quiet periods is used in a busy one.
 #[test]
 fn bursts_are_counted() {

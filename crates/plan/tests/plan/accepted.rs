@@ -239,3 +239,49 @@ fn cgroup_paths_are_cleaned() {
         assert_eq!(plan.cgroups_path, want);
     }
 }
+
+/// The user of init, where it sees its own cgroup alone and may write to it.
+#[test]
+fn cgroup_has_an_owner_where_all_of_it_is_asked_for() {
+    let view = |kind: &str, destination: &str, options: &[&str]| json!({ "type": kind, "source": "cgroup", "destination": destination, "options": options });
+    let owner = |uid: u32, namespaces: Value, mounts: Value| {
+        let plan = lower_value(&with(&[
+            ("/process/user", json!({ "uid": uid, "gid": 7 })),
+            ("/linux/namespaces", namespaces),
+            ("/mounts", mounts),
+        ]));
+        plan.unwrap().cgroup_owner()
+    };
+    let own = || json!([{ "type": "mount" }, { "type": "cgroup" }]);
+    let (rw, place) = (&["rw", "nosuid"][..], "/sys/fs/cgroup");
+    for kind in ["cgroup", "cgroup2"] {
+        assert_eq!(
+            owner(1000, own(), json!([view(kind, place, rw)])),
+            Some(1000)
+        );
+        assert_eq!(
+            owner(1000, own(), json!([view(kind, place, &[])])),
+            Some(1000)
+        );
+    }
+    let joined = json!([{ "type": "mount" }, { "type": "cgroup", "path": "/proc/1/ns/cgroup" }]);
+    let none = [
+        owner(0, own(), json!([view("cgroup", place, rw)])),
+        owner(1000, own(), json!([view("cgroup", place, &["ro"])])),
+        owner(1000, own(), json!([view("cgroup", "/sys/fs/cgroup/x", rw)])),
+        owner(1000, own(), json!([view("tmpfs", place, rw)])),
+        owner(1000, own(), json!([])),
+        owner(
+            1000,
+            own(),
+            json!([view("cgroup", place, rw), view("cgroup", place, &["ro"])]),
+        ),
+        owner(
+            1000,
+            json!([{ "type": "mount" }]),
+            json!([view("cgroup", place, rw)]),
+        ),
+        owner(1000, joined, json!([view("cgroup", place, rw)])),
+    ];
+    assert_eq!(none, [None; 8]);
+}
