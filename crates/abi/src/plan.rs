@@ -1,6 +1,6 @@
 //! The plan: everything that will be done to make a container, decided before any of it is done.
 
-use crate::{Hook, Mount, Payload, Propagation, Resources};
+use crate::{Hook, IdMaps, Mount, MountSource, Payload, Propagation, Resources, TimeOffset};
 use serde::{Deserialize, Serialize};
 
 /// A namespace type ([namespaces(7)](https://man7.org/linux/man-pages/man7/namespaces.7.html)).
@@ -18,6 +18,10 @@ pub enum NamespaceKind {
     Uts,
     /// Root of the cgroup view.
     Cgroup,
+    /// User and group ids, and what capabilities are worth.
+    User,
+    /// Offsets of the monotonic clocks.
+    Time,
 }
 
 /// One namespace that differs from the launcher's; a kind that is not listed is inherited.
@@ -57,6 +61,14 @@ pub struct Device {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+}
+
+impl Device {
+    /// Whether it is a FIFO, which anybody may make.
+    #[must_use]
+    pub const fn is_fifo(&self) -> bool {
+        self.mode & 0o170_000 == 0o010_000
+    }
 }
 
 /// A kernel parameter of one of the container's own namespaces.
@@ -213,6 +225,10 @@ impl HookState {
 pub struct Plan {
     /// Namespaces that are made or joined.
     pub namespaces: Vec<NamespacePlan>,
+    /// Maps of the new user namespace, or those that a joined one must have if there are any.
+    pub id_maps: IdMaps,
+    /// Clocks of the new time namespace.
+    pub time_offsets: Vec<TimeOffset>,
     /// The root file system.
     pub root: Root,
     /// Host name to set in the own UTS namespace.
@@ -265,12 +281,30 @@ impl Plan {
         self.namespaces.iter().any(|n| n.kind == kind)
     }
 
+    /// Whether the way to init leads through a process in between, which does what only the host's
+    /// root can do in the host's mount namespace.
+    #[must_use]
+    pub fn needs_process_between(&self) -> bool {
+        let is_mapped = |mount: &Mount| {
+            matches!(&mount.source, MountSource::Bind { id_map: Some(_), .. })
+        };
+        self.has_namespace(NamespaceKind::User)
+            || self.has_new_namespace(NamespaceKind::Time)
+            || self.mounts.iter().any(is_mapped)
+    }
+
+    /// Whether the container has a new namespace of this kind.
+    #[must_use]
+    pub fn has_new_namespace(&self, kind: NamespaceKind) -> bool {
+        self.namespaces
+            .iter()
+            .any(|n| n.kind == kind && n.path.is_none())
+    }
+
     /// Whether the container's init is the first process of a new PID namespace, so that the kernel
     /// kills everything in it when init ends.
     #[must_use]
     pub fn has_private_pid_namespace(&self) -> bool {
-        self.namespaces
-            .iter()
-            .any(|n| n.kind == NamespaceKind::Pid && n.path.is_none())
+        self.has_new_namespace(NamespaceKind::Pid)
     }
 }

@@ -13,6 +13,7 @@ mod config;
 mod device_rules;
 mod devices;
 mod hooks;
+mod id_maps;
 mod invalid;
 mod lower;
 mod mount_options;
@@ -26,6 +27,7 @@ mod root;
 pub mod seccomp;
 mod state;
 mod sysctl;
+mod time_offsets;
 mod unsupported;
 
 pub use capabilities::names as capability_names;
