@@ -1,7 +1,6 @@
 //! Limits, freezing, killing, counting: on whatever hierarchies this host has.
 
 use std::fs;
-use std::path::Path;
 
 use containerd_shim_protos::api::Status;
 use containerd_shim_protos::cgroups::metrics::Metrics;
@@ -314,45 +313,4 @@ fn two_containers_share_a_parent_and_only_their_own_groups_go() {
     assert!(cgroup::directories_naming(&a.cgroup()).is_empty());
     assert!(!cgroup::directories_naming(&b.cgroup()).is_empty());
     assert_eq!(b.status(), Status::RUNNING);
-}
-
-#[test]
-fn nested_groups_of_a_container_are_removed_too() {
-    if cgroup::is_unified("memory") {
-        eprintln!("the v1 paths of this test do not exist here: nothing is proved");
-        return;
-    }
-    let lab = Lab::new();
-    let mut c = lab.container(&making_a_group().namespace("cgroup", None));
-    c.run();
-    c.read_until("made");
-    c.kill_and_wait();
-    c.delete().unwrap();
-    let left = cgroup::directories_naming(&c.cgroup());
-    assert!(left.is_empty(), "{left:?}");
-}
-
-#[test]
-fn cgroup_mount_is_read_only_where_asked_and_shows_only_its_own_groups() {
-    if cgroup::is_unified("memory") {
-        eprintln!("the v1 paths of this test do not exist here: nothing is proved");
-        return;
-    }
-    let lab = Lab::new();
-    let script = "mkdir /sys/fs/cgroup/memory/inner; ls -d /sys/fs/cgroup/memory/*/; \
-        cat /sys/fs/cgroup/memory/cgroup.procs";
-    let spec = Spec::new(["sh", "-c", script]);
-    let options = ["ro", "nosuid", "nodev"];
-    let spec = spec.mount("cgroup", Path::new("cgroup"), "/sys/fs/cgroup", &options);
-    let ran = lab.container(&spec).run_to_end();
-    assert!(ran.stderr.contains("Read-only file system"), "{ran:?}");
-    // No group but its own, and in that only the init, which has become cat.
-    assert_eq!(ran.stdout, "1\n", "{ran:?}");
-}
-
-fn making_a_group() -> Spec {
-    let dir = "/sys/fs/cgroup";
-    let script = format!("mkdir {dir}/memory/inner 2>&1 && echo made && sleep 600");
-    let options = ["rw", "nosuid", "nodev"];
-    Spec::new(["sh", "-c", &script]).mount("cgroup", Path::new("cgroup"), dir, &options)
 }

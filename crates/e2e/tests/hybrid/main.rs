@@ -14,6 +14,7 @@ mod limits_change;
 mod placement;
 mod refused;
 mod statistics;
+mod view;
 
 use hull_e2e::{Container, Lab, Spec, cgroup};
 
