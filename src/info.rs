@@ -51,16 +51,18 @@ const MOUNT_ATTRIBUTES: [&str; 18] = [
 ];
 
 /// The other words that a mount may have.
-const MOUNT_WORDS: [&str; 19] = [
+const MOUNT_WORDS: [&str; 21] = [
     "async",
     "bind",
     "defaults",
     "dirsync",
+    "idmap",
     "lazytime",
     "loud",
     "nolazytime",
     "private",
     "rbind",
+    "ridmap",
     "rprivate",
     "rshared",
     "rslave",
@@ -166,7 +168,9 @@ fn features() -> Value {
         ],
         "mountOptions": mount_options(),
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "namespaces": [
+                "cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts",
+            ],
             "capabilities": CAPABILITIES.as_slice(),
             "cgroup": {
                 "v1": true,
@@ -179,7 +183,7 @@ fn features() -> Value {
             "apparmor": { "enabled": false },
             "selinux": { "enabled": false },
             "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "mountExtensions": { "idmap": { "enabled": true } },
         },
     })
 }

@@ -5,6 +5,7 @@ mod config;
 mod gate;
 mod hooks;
 mod inner;
+mod outside;
 mod place;
 
 pub(crate) use gate::{killed, release_gate};
@@ -16,7 +17,7 @@ use crate::daemon::Shared;
 use crate::error::Error;
 use crate::events::Io;
 use crate::options::Options;
-use crate::stdio::{self, Stdio};
+use crate::stdio::{self, Prepared, Stdio};
 use crate::trace::Recorder;
 use crate::wasm::{Asking, Guest};
 use gate::{SETUP_DEADLINE, until_exec, until_ready};
@@ -238,6 +239,7 @@ async fn init(
             .and_then(|n| n.path.clone()),
         cgroup: place.cgroup.clone(),
         keyring: place.keyring.clone(),
+        between: plan.needs_process_between(),
     };
     trace.note("clone init");
     let body = encode(plan)?;
@@ -249,6 +251,7 @@ async fn init(
     let setup = async {
         trace.note("remember init");
         remember(plan, place, child.pid())?;
+        outside::settle_ids(plan, &plan.process, &child, given(place, &streams))?;
         trace.note("wait for init");
         let ready = until_ready(shared, plan, place, &launched.sync, &child).await?;
         trace.add(Who::Init, ready.moments);
@@ -266,6 +269,11 @@ async fn init(
             Err(error)
         }
     }
+}
+
+/// Streams that belong to nobody yet.
+fn given<'a>(place: &Place, streams: &'a Prepared) -> Option<&'a Prepared> {
+    (place.io_owner == (0, 0)).then_some(streams)
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Error> {
@@ -309,6 +317,8 @@ pub(crate) async fn exec(
         .spawn(SpawnArgs { spawn, body, fds })
         .await?;
     let started = async {
+        let (container, own) = (&args.container, &args.plan.process);
+        outside::settle_ids(container, own, &process, given(&args.place, &streams))?;
         let guest = Guest {
             plan: &args.container,
             place: &args.place,

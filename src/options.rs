@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use containerd_shim_protos::shim::oci;
-use hull_proto::{message_name, runtimeoptions};
+use hull_proto::{message_name, runctypes, runtimeoptions};
 use protobuf::Message;
 use protobuf::well_known_types::any::Any;
 
@@ -43,6 +43,7 @@ pub(crate) fn parse(options: Option<&Any>) -> Result<Options, Error> {
     };
     match Kind::of(&any.type_url) {
         Some(Kind::Runc) => from_runc(decode(any)?),
+        Some(Kind::FirstRunc) => Ok(from_first_runc(decode(any)?)),
         Some(Kind::Runtime) => from_runtime(&decode(any)?),
         None if any.value.is_empty() => Ok(Options::default()),
         None => Err(Error::Invalid(format!(
@@ -57,6 +58,8 @@ pub(crate) fn parse(options: Option<&Any>) -> Result<Options, Error> {
 enum Kind {
     /// Options of the runc shim.
     Runc,
+    /// Options of containerd's first runtime, which `ctr` of 1.x sends with `--uidmap`.
+    FirstRunc,
     /// Where a runtime's configuration lies.
     Runtime,
 }
@@ -90,6 +93,18 @@ fn from_runc(options: oci::Options) -> Result<Options, Error> {
     })
 }
 
+/// Restoring a checkpoint, which the rest is for, is refused by the request itself.
+fn from_first_runc(options: runctypes::CreateOptions) -> Options {
+    Options {
+        no_pivot_root: options.no_pivot_root,
+        no_new_keyring: options.no_new_keyring,
+        shim_cgroup: options.shim_cgroup,
+        io_uid: options.io_uid,
+        io_gid: options.io_gid,
+        root: String::new(),
+    }
+}
+
 /// CRI sends these to every runtime that is not runc's. There is no configuration file (everything
 /// is a flag, an annotation or a typed option), so their content has nothing to say; to refuse
 /// them would refuse every pod of a node whose containerd configuration has an `options` table.
@@ -116,6 +131,7 @@ impl Kind {
     fn of(type_url: &str) -> Option<Self> {
         match message_name(type_url) {
             "containerd.runc.v1.Options" => Some(Self::Runc),
+            "containerd.linux.runc.CreateOptions" => Some(Self::FirstRunc),
             // The package has been renamed once in containerd's history.
             "runtimeoptions.v1.Options" | "containerd.runtimeoptions.v1.Options" => {
                 Some(Self::Runtime)
@@ -131,6 +147,21 @@ mod tests {
 
     fn any(type_url: &str, message: &impl Message) -> Any {
         hull_proto::pack(type_url, message).unwrap()
+    }
+
+    #[test]
+    fn options_of_the_first_runtime_choose_the_owner_of_the_streams() {
+        let options = runctypes::CreateOptions {
+            no_new_keyring: true,
+            io_uid: 100_000,
+            io_gid: 200_000,
+            ..runctypes::CreateOptions::default()
+        };
+        let any = any("containerd.linux.runc.CreateOptions", &options);
+        assert!(is_known(&any.type_url));
+        let parsed = parse(Some(&any)).unwrap();
+        assert_eq!((parsed.io_uid, parsed.io_gid), (100_000, 200_000));
+        assert!(parsed.no_new_keyring && !parsed.no_pivot_root);
     }
 
     #[test]

@@ -141,6 +141,26 @@ fn pipe((uid, gid): (u32, u32)) -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((read, write))
 }
 
+impl Prepared {
+    /// Gives the pipes to somebody else: both ends are one inode. A terminal is the container's own.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn give_to(&self, uid: u32, gid: u32) -> Result<(), Error> {
+        let input = self.input.iter().filter_map(|(_, stream)| match stream {
+            Stream::Watched(pipe) => Some(pipe),
+            Stream::Plain(_) => None,
+        });
+        let outputs = self.outputs.iter().map(|(_, pipe, _)| pipe);
+        for pipe in input.chain(outputs) {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            fchown(pipe.get_ref(), Some(uid), Some(gid))
+                .map_err(|e| Error::host("give a pipe to its user", e))?;
+        }
+        Ok(())
+    }
+}
+
 fn nonblocking(fd: OwnedFd, interest: Interest) -> Result<Watched, Errno> {
     fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     watch(fd, interest).map(Arc::new)

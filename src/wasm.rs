@@ -106,6 +106,11 @@ impl<'a> Asking<'a> {
         }
     }
 
+    /// The process that asks.
+    pub(crate) fn guest(&self) -> Guest<'a> {
+        self.guest
+    }
+
     /// Answers [`FromInit::Wasm`] and [`FromInit::BadArtifact`]: gives the process what it takes to
     /// run the module. Other words mean nothing here.
     ///

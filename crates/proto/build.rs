@@ -7,6 +7,7 @@ fn main() {
         .pure()
         .include("protos")
         .input("protos/runtimeoptions.proto")
+        .input("protos/runctypes.proto")
         .cargo_out_dir("protos")
         .run_from_script();
 }

@@ -1,10 +1,10 @@
 //! Talking to a process on its way to its program: until it waits at the gate, and through it.
 
-use super::{HOOKS_DEADLINE, Place, hooks};
+use super::{HOOKS_DEADLINE, Place, hooks, outside};
 use crate::daemon::Shared;
 use crate::error::Error;
 use crate::wasm::{Asking, Guest};
-use hull_abi::{Blame, FromInit, Hook, Moments, Plan, SetupError, Step, ToInit};
+use hull_abi::{Blame, FromInit, Hook, Moments, Plan, Process, SetupError, Step, ToInit};
 use hull_launcher::client::{ChildProcess, SyncSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -54,6 +54,7 @@ pub(super) async fn until_ready(
             Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
                 Box::pin(asking.answer(word, fds, sync)).await?;
             }
+            Ok((FromInit::Limits, _)) => answer_limits(process, child, sync).await?,
             Ok((FromInit::Hooks, _)) => {
                 let state = plan.state.render("creating", Some(pid));
                 hooks::before_create(shared, plan, place, &state).await?;
@@ -72,6 +73,17 @@ pub(super) async fn until_ready(
             | Err(_) => return Err(killed(Step::Gate)),
         }
     }
+}
+
+/// Sets the limits of a process that waits for that.
+async fn answer_limits(
+    process: &Process,
+    child: &ChildProcess,
+    sync: &SyncSocket,
+) -> Result<(), Error> {
+    outside::set_limits(process, child)?;
+    let sent = sync.send(&ToInit::Limited).await;
+    sent.map_err(|_| killed(Step::Rlimits))
 }
 
 pub(crate) fn killed(step: Step) -> Error {
@@ -127,6 +139,12 @@ pub(super) async fn until_exec(
             Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
                 if let Some(asking) = &mut asking {
                     Box::pin(asking.answer(word, fds, sync)).await?;
+                }
+            }
+            Ok((FromInit::Limits, _)) => {
+                if let Some(asking) = &asking {
+                    let Guest { process, child, .. } = asking.guest();
+                    answer_limits(process, child, sync).await?;
                 }
             }
             Ok((

@@ -75,6 +75,7 @@ async fn run(shared: &Shared, inner: Inner<'_>) -> Result<Ended, Error> {
         pid_namespace: None,
         cgroup: place.cgroup.clone(),
         keyring: None,
+        between: plan.needs_process_between(),
     };
     let body = encode(plan)?;
     let launched = shared

@@ -130,7 +130,12 @@ mod tests {
     fn bind(destination: &str, set: MountFlags) -> Mount {
         let source = "/host".to_owned();
         let recursive = true;
-        mount(destination, MountSource::Bind { source, recursive }, set)
+        let source = MountSource::Bind {
+            source,
+            recursive,
+            id_map: None,
+        };
+        mount(destination, source, set)
     }
 
     fn new(destination: &str, fstype: &str) -> Mount {

@@ -9,6 +9,7 @@ mod cgroup;
 mod ids;
 mod job;
 mod mount;
+mod namespaces;
 mod plan;
 mod request;
 mod step;
@@ -22,7 +23,8 @@ pub use cgroup::{
 };
 pub use ids::{ContainerId, ExecId, InvalidId};
 pub use job::{CgroupSetup, Hook, HostJob, HostMount, WasmJob};
-pub use mount::{Mount, MountFlags, MountSource, Propagation};
+pub use mount::{Mount, MountFlags, MountIdMap, MountSource, Propagation};
+pub use namespaces::{Clock, IdMaps, IdRange, TimeOffset, host_id, map_text, parse_map};
 pub use plan::{
     CapabilitySets, ConsoleSize, Device, ExecPlan, HookState, Hooks, NamespaceKind, NamespacePlan,
     Plan, Process, Rlimit, Root, Seccomp, SockFilter, Sysctl, User,

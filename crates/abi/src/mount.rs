@@ -2,6 +2,7 @@
 //!
 //! Follows <https://github.com/opencontainers/runtime-spec/blob/main/config.md#mounts>.
 
+use crate::IdMaps;
 use serde::{Deserialize, Serialize};
 
 /// A set of per-mount attributes with the values of `MOUNT_ATTR_*` in `linux/mount.h`
@@ -70,6 +71,16 @@ pub enum Propagation {
     Unbindable,
 }
 
+/// The id map of a mount: an owner `container` of a file is shown as `host`
+/// ([mount_setattr(2)](https://man7.org/linux/man-pages/man2/mount_setattr.2.html)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountIdMap {
+    /// Both maps.
+    pub maps: IdMaps,
+    /// Whether the mounts below get it too.
+    pub recursive: bool,
+}
+
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountSource {
@@ -79,6 +90,8 @@ pub enum MountSource {
         source: String,
         /// Whether the mounts below the source come along.
         recursive: bool,
+        /// Other owners than the files have, if any.
+        id_map: Option<MountIdMap>,
     },
     /// A new instance of a file system.
     Filesystem {

@@ -1,6 +1,9 @@
 //! The plan: everything that will be done to make a container, decided before any of it is done.
 
-use crate::{Hook, Mount, MountFlags, MountSource, Payload, Propagation, Resources};
+use crate::{
+    Hook, IdMaps, Mount, MountFlags, MountSource, Payload, Propagation, Resources, TimeOffset,
+    host_id,
+};
 use serde::{Deserialize, Serialize};
 
 /// Where programs look for cgroups.
@@ -21,6 +24,10 @@ pub enum NamespaceKind {
     Uts,
     /// Root of the cgroup view.
     Cgroup,
+    /// User and group ids, and what capabilities are worth.
+    User,
+    /// Offsets of the monotonic clocks.
+    Time,
 }
 
 /// One namespace that differs from the launcher's; a kind that is not listed is inherited.
@@ -60,6 +67,14 @@ pub struct Device {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+}
+
+impl Device {
+    /// Whether it is a FIFO, which anybody may make.
+    #[must_use]
+    pub const fn is_fifo(&self) -> bool {
+        self.mode & 0o170_000 == 0o010_000
+    }
 }
 
 /// A kernel parameter of one of the container's own namespaces.
@@ -216,6 +231,10 @@ impl HookState {
 pub struct Plan {
     /// Namespaces that are made or joined.
     pub namespaces: Vec<NamespacePlan>,
+    /// Maps of the new user namespace, or those that a joined one must have if there are any.
+    pub id_maps: IdMaps,
+    /// Clocks of the new time namespace.
+    pub time_offsets: Vec<TimeOffset>,
     /// The root file system.
     pub root: Root,
     /// Host name to set in the own UTS namespace.
@@ -268,13 +287,31 @@ impl Plan {
         self.namespaces.iter().any(|n| n.kind == kind)
     }
 
+    /// Whether the way to init leads through a process in between, which does what only the host's
+    /// root can do in the host's mount namespace.
+    #[must_use]
+    pub fn needs_process_between(&self) -> bool {
+        let is_mapped = |mount: &Mount| {
+            matches!(&mount.source, MountSource::Bind { id_map: Some(_), .. })
+        };
+        self.has_namespace(NamespaceKind::User)
+            || self.has_new_namespace(NamespaceKind::Time)
+            || self.mounts.iter().any(is_mapped)
+    }
+
+    /// Whether the container has a new namespace of this kind.
+    #[must_use]
+    pub fn has_new_namespace(&self, kind: NamespaceKind) -> bool {
+        self.namespaces
+            .iter()
+            .any(|n| n.kind == kind && n.path.is_none())
+    }
+
     /// Whether the container's init is the first process of a new PID namespace, so that the kernel
     /// kills everything in it when init ends.
     #[must_use]
     pub fn has_private_pid_namespace(&self) -> bool {
-        self.namespaces
-            .iter()
-            .any(|n| n.kind == NamespaceKind::Pid && n.path.is_none())
+        self.has_new_namespace(NamespaceKind::Pid)
     }
 
     /// The host uid that the container's unified cgroup is given to, if to anyone but root: the
@@ -282,14 +319,18 @@ impl Plan {
     /// (<https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#cgroup-ownership>).
     #[must_use]
     pub fn cgroup_owner(&self) -> Option<u32> {
-        let is_alone = self
-            .namespaces
-            .iter()
-            .any(|n| n.kind == NamespaceKind::Cgroup && n.path.is_none());
+        let is_alone = self.has_new_namespace(NamespaceKind::Cgroup);
         // A later mount hides an earlier one.
         let view = self.mounts.iter().rfind(|m| m.destination == CGROUP_VIEW)?;
         let is_writable =
             view.source == MountSource::Cgroup && !view.set.contains(MountFlags::RDONLY);
-        Some(self.process.user.uid).filter(|uid| is_alone && is_writable && *uid != 0)
+        let user = self.process.user.uid;
+        let owner = if !self.has_namespace(NamespaceKind::User) {
+            Some(user)
+        } else {
+            // Nothing is known of a joined namespace that is not described.
+            host_id(&self.id_maps.uids, user)
+        };
+        owner.filter(|uid| is_alone && is_writable && *uid != 0)
     }
 }

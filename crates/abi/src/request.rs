@@ -35,6 +35,9 @@ pub enum Spawn {
         cgroup: CgroupPaths,
         /// Name of the session keyring to make, if it gets one of its own.
         keyring: Option<String>,
+        /// Whether a process in between makes or joins all namespaces instead, as the plan says
+        /// (`Plan::needs_process_between`).
+        between: bool,
     },
     /// A further process of a container.
     Exec {

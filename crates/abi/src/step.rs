@@ -20,6 +20,10 @@ pub enum Step {
     JoinCgroup,
     /// Joining existing namespaces, making the cgroup namespace.
     Namespaces,
+    /// Offsets of the clocks of a new time namespace.
+    TimeOffsets,
+    /// Maps of a user namespace, and becoming its root.
+    IdMaps,
     /// CPU affinity, session, signals.
     Session,
     /// OOM score.
@@ -125,6 +129,8 @@ impl Step {
             Self::Plan => "plan",
             Self::JoinCgroup => "join cgroup",
             Self::Namespaces => "namespaces",
+            Self::TimeOffsets => "time offsets",
+            Self::IdMaps => "id maps",
             Self::Session => "session",
             Self::OomScore => "oom score",
             Self::Keyring => "keyring",

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! init                                daemon
-//!  │ ── Cloned (+ pidfd) ─────────────► │  only of an exec, see `launcher::spawn`
+//!  │ ── Cloned (+ pidfd) ─────────────► │  of an exec, and of an init with a process in between
 //!  │ ── Hooks ────────────────────────► │  only if the plan has hooks of the create phase
 //!  │ ◄───────────────────── Proceed ─── │  after they have run
 //!  │ ── Console (+ master fd) ────────► │  only with a terminal
+//!  │ ── Limits ───────────────────────► │  only in a user namespace
+//!  │ ◄─────────────────────── Limited ─ │  its resource limits are set
 //!  │ ── Wasm (+ module) ──────────────► │  only if the program is a Wasm file
 //!  │ ◄─ Runner (+ runner, config, artifact)
 //!  │ ── BadArtifact ──────────────────► │  only if that is damaged; another Runner answers
@@ -30,7 +32,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromInit {
     /// The process on the way to a container has cloned the one that goes on; its pidfd comes with
-    /// this datagram. Only for an exec.
+    /// this datagram.
     Cloned {
         /// Its process id on the host.
         pid: i32,
@@ -39,6 +41,9 @@ pub enum FromInit {
     Hooks,
     /// The master side of the pseudo terminal comes with this datagram.
     Console,
+    /// A process in a user namespace waits for its resource limits: raising them takes a right on
+    /// the host.
+    Limits,
     /// The program is a Wasm file, which comes with this datagram, open for reading.
     Wasm {
         /// Its path in the container.
@@ -79,6 +84,8 @@ pub enum ToInit {
         /// The init process as the host sees it, for the state that createContainer hooks get.
         pid: i32,
     },
+    /// The resource limits are set.
+    Limited,
     /// With this datagram come the runner's binary, its config and the compiled artifact.
     Runner {
         /// The key that the artifact must have been made for (`hull_artifact::Key`).

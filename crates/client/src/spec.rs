@@ -231,6 +231,16 @@ impl Spec {
             .set("/linux/namespaces/-", entry)
     }
 
+    /// Gives the container a user namespace of its own, in which `size` ids from 0 on are the host's
+    /// from `host` on.
+    #[must_use]
+    pub fn user_namespace(self, host: u32, size: u32) -> Self {
+        let map = json!([{ "containerID": 0, "hostID": host, "size": size }]);
+        self.namespace("user", None)
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map)
+    }
+
     /// Takes a namespace out: the container shares the host's.
     #[must_use]
     pub fn without_namespace(mut self, kind: &str) -> Self {

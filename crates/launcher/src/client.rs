@@ -1,9 +1,9 @@
 //! The daemon's side: a launcher that is started when needed, asked for processes, and replaced when
 //! it died. Everything here runs on the daemon's one thread and never blocks it.
 
+mod between;
 mod child;
 mod connection;
-mod exec;
 mod job;
 mod orphans;
 mod sync;
@@ -98,16 +98,20 @@ impl Launcher {
         self.in_flight.load(Ordering::Relaxed) != 0
     }
 
-    /// Makes a process. Of an exec it is the one that becomes the program, not the one that the
-    /// launcher cloned on the way there.
+    /// Makes a process. Where the launcher clones one in between on the way there, it is the one that
+    /// becomes the program.
     ///
     /// # Errors
-    /// What the launcher or an exec on its way says, or that there was no answer in time.
+    /// What the launcher or the process in between says, or that there was no answer in time.
     pub async fn spawn(&self, args: SpawnArgs) -> Result<Launched, SetupError> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let in_flight = InFlight(Arc::clone(&self.in_flight));
         let (reply, answer) = oneshot::channel();
-        let is_exec = matches!(args.spawn, Spawn::Exec { .. });
+        let between = match args.spawn {
+            Spawn::Exec { .. } => Some(between::EXEC_DEADLINE),
+            Spawn::Init { between: true, .. } => Some(between::INIT_DEADLINE),
+            Spawn::Init { between: false, .. } | Spawn::Job => None,
+        };
         let order = Order {
             args,
             reply,
@@ -119,10 +123,9 @@ impl Launcher {
         let Ok((result, _in_flight)) = answer.await else {
             return Err(broken("the launcher's task has ended"));
         };
-        if is_exec {
-            exec::follow(result?, &self.known).await
-        } else {
-            result
+        match between {
+            Some(limit) => between::follow(result?, &self.known, limit).await,
+            None => result,
         }
     }
 }

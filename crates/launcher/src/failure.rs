@@ -53,12 +53,17 @@ pub(crate) fn because(step: Step, blame: Blame, action: String, cause: &str) -> 
 /// A failure of clone3(2), whose error number for too many processes asks to try again.
 pub(crate) fn by_clone(errno: Errno) -> SetupError {
     let action = "clone3".to_owned();
-    if errno != Errno::EAGAIN {
-        return by_errno(Step::Clone, action, errno);
-    }
+    let cause = match errno {
+        Errno::EAGAIN => {
+            "no more processes: pids.limit of the container, or a limit of the host, is reached"
+        }
+        Errno::ENOSPC => {
+            "no more namespaces: a limit of the host (/proc/sys/user) or of nesting is reached"
+        }
+        _ => return by_errno(Step::Clone, action, errno),
+    };
     SetupError {
-        cause: "no more processes: pids.limit of the container, or a limit of the host, is reached"
-            .to_owned(),
+        cause: cause.to_owned(),
         ..by_errno(Step::Clone, action, errno)
     }
 }

@@ -1,12 +1,14 @@
 //! Inside a new process of a container: the straight list of steps, in the order of
 //! [`hull_abi::Step`], each with the reason why it stands where it stands.
 
+mod between;
 mod cgroups;
 mod console;
 mod copy_up;
 mod cred;
 mod devices;
 mod exec;
+mod host_files;
 mod masks;
 mod mounts;
 mod namespaces;
@@ -14,17 +16,25 @@ mod procfs;
 mod program;
 mod root;
 mod session;
+mod user_namespace;
 mod wasm;
 
 pub(crate) use wasm::MAX_MODULE;
 
-use crate::failure::{At, because, by_clone};
+use between::{Onward, Side, clone_onward};
+use exec::Limits;
+use host_files::HostFiles;
+
+use crate::failure::{At, because};
 use crate::sync::Sync;
 use crate::{fault, hook, step};
-use hull_abi::{Blame, CgroupPaths, ExecPlan, FromInit, Plan, Process, SetupError, Step, ToInit};
-use hull_sys::clone::{CloneArgs, Cloned, clone3};
+use hull_abi::{
+    Blame, CgroupPaths, ExecPlan, FromInit, NamespaceKind, Plan, Process, SetupError, Step, ToInit,
+};
+use hull_sys::fs::InRoot;
 use hull_sys::single::SingleThreaded;
-use std::os::fd::{AsFd as _, OwnedFd};
+use procfs::Procfs;
+use std::os::fd::OwnedFd;
 
 /// Largest encoded plan.
 const MAX_PLAN: u64 = 64 << 20;
@@ -38,6 +48,23 @@ pub(crate) struct Membership {
     pub(crate) keyring: Option<String>,
 }
 
+/// An init process that is in all of its namespaces but has done nothing in them yet.
+struct Newborn<'a> {
+    sync: &'a Sync,
+    plan: &'a Plan,
+    /// The program of [`hull_abi::Payload::Compile`].
+    compiler: Option<OwnedFd>,
+    membership: &'a Membership,
+    /// What a process in between has opened.
+    host: Option<FromHost>,
+}
+
+/// What was opened while that was still allowed.
+struct FromHost {
+    files: HostFiles,
+    root: InRoot,
+}
+
 /// Makes this process the init process of a container and becomes its program. Returns only with
 /// the reason why that failed.
 pub(crate) fn run(
@@ -46,46 +73,80 @@ pub(crate) fn run(
     compiler: Option<OwnedFd>,
     membership: &Membership,
 ) -> Result<(), SetupError> {
-    let Membership { cgroup, keyring } = membership;
     step::begin(Step::Plan)?;
     let plan: Plan = read_plan(body)?;
-    let process = &plan.process;
-
     // The cgroup before the cgroup namespace, whose root is wherever we are then.
     step::begin(Step::JoinCgroup)?;
-    cgroups::join(cgroup)?;
+    cgroups::join(&membership.cgroup)?;
     step::begin(Step::Namespaces)?;
     namespaces::enter(&plan)?;
+    inside(Newborn {
+        sync,
+        plan: &plan,
+        compiler,
+        membership,
+        host: None,
+    })
+}
+
+/// As [`run`], by way of a process in between: this one, which ends when the init process goes on.
+pub(crate) fn run_between(
+    single: &SingleThreaded,
+    sync: &Sync,
+    body: OwnedFd,
+    compiler: Option<OwnedFd>,
+    membership: &Membership,
+) -> Result<(), SetupError> {
+    between::run(single, sync, body, compiler, membership)
+}
+
+/// From the namespaces to the program.
+fn inside(newborn: Newborn<'_>) -> Result<(), SetupError> {
+    let Newborn {
+        sync,
+        plan,
+        compiler,
+        membership,
+        host,
+    } = newborn;
+    let Membership { cgroup, keyring } = membership;
+    let process = &plan.process;
+    let (files, opened) = host.map(|host| (host.files, host.root)).unzip();
+    let mut files = files;
     step::begin(Step::Session)?;
     session::begin()?;
-    session::set_oom_score(process.oom_score_adj)?;
+    if files.is_none() {
+        session::set_oom_score(process.oom_score_adj)?;
+    }
     step::note(Step::Keyring);
     // Before the credentials change: the keyring belongs to whoever makes it.
     session::join_keyring(keyring.as_deref())?;
     step::note(Step::Loopback);
-    namespaces::loopback(&plan)?;
+    namespaces::loopback(plan)?;
+    // Our own view of /proc: the container may cover or replace its own. While the host's is still
+    // there: the root of a user namespace may mount only what it sees already.
+    let procfs = Procfs::open_if_needed(process, &plan.sysctls)?;
 
     step::begin(Step::RootfsPrepare)?;
-    let root = root::prepare(&plan.root)?;
+    let root = root::prepare(&plan.root, opened)?;
     step::begin(Step::Mounts)?;
-    let late = mounts::make(&root, &plan.mounts, cgroup)?;
+    let late = mounts::make(&root, &plan.mounts, cgroup, files.as_mut())?;
     step::begin(Step::Devices)?;
-    devices::make(&root, &plan)?;
+    devices::make(&root, plan, files.as_mut())?;
+    drop(files);
     // The host's tree can still be seen: last chance for hooks to bring something in.
-    if let Some(pid) = runtime_hooks(sync, &plan)? {
-        create_container_hooks(&plan, pid)?;
+    if let Some(pid) = runtime_hooks(sync, plan)? {
+        create_container_hooks(plan, pid)?;
     }
     step::begin(Step::PivotRoot)?;
-    root::pivot(root, &plan)?;
+    root::pivot(root, plan)?;
 
     // From here on every path is the container's.
     devices::reopen_null_stdio()?;
     console::working_directory(&process.cwd)?;
     step::begin(Step::Console)?;
     console::attach_for_init(sync, process)?;
-    namespaces::set_names(&plan)?;
-    // Our own view of /proc: the container may have covered or replaced its own.
-    let procfs = procfs::Procfs::open_if_needed(process, &plan.sysctls)?;
+    namespaces::set_names(plan)?;
     step::begin(Step::Sysctl)?;
     procfs::apply_sysctls(procfs.as_ref(), &plan.sysctls)?;
     // After everything that writes to them.
@@ -96,7 +157,8 @@ pub(crate) fn run(
     masks::read_only(&plan.readonly_paths)?;
     step::begin(Step::MaskedPaths)?;
     masks::hide(&plan.masked_paths)?;
-    let program = exec::prepare(sync, process, procfs, compiler)?;
+    let limits = Limits::of(plan.has_namespace(NamespaceKind::User));
+    let program = exec::prepare(sync, process, procfs, compiler, limits)?;
 
     step::begin(Step::Gate)?;
     let moments = step::moments();
@@ -136,48 +198,55 @@ pub(crate) fn run_exec(
     cgroups::join(cgroup)?;
     session::set_oom_score(plan.process.oom_score_adj)?;
     fault::exec_point(Step::Namespaces)?;
+    let in_user_namespace = plan.namespaces.contains(&NamespaceKind::User);
+    let procfs = if in_user_namespace {
+        // From inside, where only masked ones are to be seen, it could not be made.
+        namespaces::join_container(&init, &aimed_at(&plan))?;
+        Procfs::open_if_needed(&plan.process, &[])?
+    } else {
+        None
+    };
     namespaces::join_container(&init, &plan.namespaces)?;
     drop(init);
-    // A byte tells the new process that the daemon knows of it; without one nobody does, and it ends.
-    let (announced, announcing) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
-        .at(Step::Clone, || "make a pipe".to_owned())?;
-    let args = CloneArgs {
-        sibling: true,
-        ..CloneArgs::default()
-    };
-    match clone3(single, args).map_err(by_clone)? {
-        Cloned::Parent { pid, pidfd } => {
-            sync.send_fds(Step::Clone, &FromInit::Cloned { pid }, &[pidfd.as_fd()])?;
-            fault::exec_point(Step::Clone)?;
-            nix::unistd::write(&announcing, b"!")
-                .map(drop)
-                .at(Step::Clone, || "announce an exec process".to_owned())
-        }
-        Cloned::Child => {
-            drop(announcing);
-            let byte = hull_sys::fd::read_to_end(announced, 1)
-                .at(Step::Clone, || "wait to be announced".to_owned())?;
-            if byte.is_empty() {
-                let action = "wait to be announced".to_owned();
-                return Err(because(
-                    Step::Clone,
-                    Blame::Host,
-                    action,
-                    "its maker was killed",
-                ));
-            }
-            become_exec(sync, &plan.process, keyring.as_deref())
-        }
+    if in_user_namespace {
+        user_namespace::become_root()?;
+    }
+    let side = clone_onward(Onward {
+        single,
+        sync,
+        namespaces: 0,
+        id_maps: None,
+        fault: fault::exec_point,
+    })?;
+    match side {
+        Side::Between => Ok(()),
+        Side::GoesOn => become_exec(sync, &plan, keyring.as_deref(), procfs),
     }
 }
 
-fn become_exec(sync: &Sync, process: &Process, keyring: Option<&str>) -> Result<(), SetupError> {
+/// The namespace that a private procfs shows.
+fn aimed_at(plan: &ExecPlan) -> Vec<NamespaceKind> {
+    let kinds = plan.namespaces.iter().copied();
+    kinds.filter(|kind| *kind == NamespaceKind::Pid).collect()
+}
+
+fn become_exec(
+    sync: &Sync,
+    plan: &ExecPlan,
+    keyring: Option<&str>,
+    procfs: Option<Procfs>,
+) -> Result<(), SetupError> {
     fault::exec_point(Step::Session)?;
     session::begin()?;
     session::join_keyring(keyring)?;
+    let process = &plan.process;
     console::attach_for_exec(sync, process)?;
-    let procfs = procfs::Procfs::open_if_needed(process, &[])?;
-    let program = exec::prepare(sync, process, procfs, None)?;
+    let procfs = match procfs {
+        Some(made) => Some(made),
+        None => Procfs::open_if_needed(process, &[])?,
+    };
+    let limits = Limits::of(plan.namespaces.contains(&NamespaceKind::User));
+    let program = exec::prepare(sync, process, procfs, None, limits)?;
     fault::exec_point(Step::Exec)?;
     exec::execute(sync, process, program)
 }
@@ -202,7 +271,7 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
     sync.send(Step::RuntimeHooks, &FromInit::Hooks)?;
     match sync.receive(Step::RuntimeHooks)? {
         ToInit::Proceed { pid } => Ok(Some(pid)),
-        ToInit::Start { .. } | ToInit::Runner { .. } | ToInit::Keep => {
+        ToInit::Start { .. } | ToInit::Runner { .. } | ToInit::Keep | ToInit::Limited => {
             Err(out_of_order(Step::RuntimeHooks))
         }
     }

@@ -45,6 +45,8 @@ pub(crate) fn clone_flag(kind: NamespaceKind) -> i32 {
         NamespaceKind::Ipc => nix::libc::CLONE_NEWIPC,
         NamespaceKind::Uts => nix::libc::CLONE_NEWUTS,
         NamespaceKind::Cgroup => nix::libc::CLONE_NEWCGROUP,
+        NamespaceKind::User => nix::libc::CLONE_NEWUSER,
+        NamespaceKind::Time => nix::libc::CLONE_NEWTIME,
     }
 }
 
@@ -92,6 +94,7 @@ impl Spawner {
         if let Spawn::Init {
             new_namespaces,
             pid_namespace,
+            between: false,
             ..
         } = &spawn
         {
@@ -246,8 +249,18 @@ fn child(single: &SingleThreaded, spawn: Spawn, fds: Fds) -> ! {
         .at(Step::Plan, || "place descriptors".to_owned());
     let outcome = prepared.and_then(|()| match spawn {
         Spawn::Init {
-            cgroup, keyring, ..
-        } => init::run(&sync, fds.body, fds.file, &Membership { cgroup, keyring }),
+            cgroup,
+            keyring,
+            between,
+            ..
+        } => {
+            let membership = Membership { cgroup, keyring };
+            if between {
+                init::run_between(single, &sync, fds.body, fds.file, &membership)
+            } else {
+                init::run(&sync, fds.body, fds.file, &membership)
+            }
+        }
         Spawn::Exec { cgroup, keyring } => {
             let membership = Membership { cgroup, keyring };
             let init = fds.init.ok_or_else(missing);

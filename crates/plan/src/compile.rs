@@ -9,7 +9,7 @@ mod filter;
 
 use crate::device_rules::DENY_ALL;
 use hull_abi::{
-    CapabilitySets, Cpu, HookState, Hooks, Memory, NamespaceKind, NamespacePlan, Payload, Plan,
+    CapabilitySets, Cpu, HookState, Hooks, IdMaps, Memory, NamespaceKind, NamespacePlan, Payload, Plan,
     Process, Resources, Rlimit, Root, User,
 };
 
@@ -64,6 +64,8 @@ pub fn compile_plan(inputs: &CompileInputs<'_>) -> Plan {
             pivot: true,
         },
         // Not the host's, which is what a new namespace begins with.
+        id_maps: IdMaps::default(),
+        time_offsets: Vec::new(),
         hostname: Some("hull-wasmc".to_owned()),
         domainname: Some("(none)".to_owned()),
         mounts: Vec::new(),

@@ -2,7 +2,7 @@
 //! (<https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#devices>).
 
 use crate::{Invalid, paths};
-use hull_abi::{Device, Mount, MountSource};
+use hull_abi::{Device, Mount, MountSource, NamespaceKind, NamespacePlan};
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType};
 
 /// File type bits of inode(7).
@@ -37,12 +37,21 @@ pub(crate) fn dev_is_bound(mounts: &[Mount]) -> bool {
 /// The default devices that the config does not list itself, then the listed ones.
 pub(crate) fn lower(
     linux: &Linux,
+    namespaces: &[NamespacePlan],
     dev_is_bound: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Device>, Invalid> {
     let mut listed: Vec<Device> = Vec::new();
+    let is_made = !namespaces.iter().any(|n| n.kind == NamespaceKind::User);
     for (i, device) in linux.devices().iter().flatten().enumerate() {
+        let wants = device.file_mode().is_some() || device.uid().is_some() || device.gid().is_some();
         let device = node(device, &format!("linux.devices[{i}]"))?;
+        if wants && !is_made && !device.is_fifo() {
+            warnings.push(format!(
+                "device {:?} is the host's node in a user namespace, its mode and owner stay",
+                device.path
+            ));
+        }
         // As in runc, where the second mknod finds the path taken.
         if listed.iter().any(|earlier| earlier.path == device.path) {
             warnings.push(format!(

@@ -13,6 +13,7 @@ mod config;
 mod device_rules;
 mod devices;
 mod hooks;
+mod id_maps;
 mod interfaces;
 mod invalid;
 mod lower;
@@ -27,6 +28,7 @@ mod root;
 pub mod seccomp;
 mod state;
 mod sysctl;
+mod time_offsets;
 mod unsupported;
 
 pub use capabilities::names as capability_names;

@@ -3,8 +3,8 @@
 use crate::process::Context;
 use crate::{Host, Inputs, Invalid};
 use crate::{
-    config, devices, hooks, mounts, namespaces, payload, process, resources, root, seccomp, state,
-    sysctl,
+    config, devices, hooks, id_maps, mounts, namespaces, payload, process, resources, root, seccomp,
+    state, sysctl, time_offsets,
 };
 use hull_abi::{ExecPlan, Plan, Resources, Seccomp, TRACE_ANNOTATION};
 use oci_spec::runtime::{Linux, Spec};
@@ -25,7 +25,8 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         .as_ref()
         .ok_or_else(|| Invalid::missing("process"))?;
     let namespaces = namespaces::lower(linux)?;
-    let mounts = mounts::lower(&spec, inputs.bundle, &mut warnings)?;
+    let id_maps = id_maps::lower(linux, &namespaces)?;
+    let mounts = mounts::lower(&spec, inputs.bundle, &id_maps, &mut warnings)?;
     let dev_is_bound = devices::dev_is_bound(&mounts);
     check_mount_label(linux)?;
     let context = Context {
@@ -35,6 +36,8 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         seccomp: filter(linux, &mut warnings)?,
         init: None,
     };
+    let process = process::lower(process, context, &mut warnings)?;
+    id_maps::check_user(&process.user, &id_maps)?;
     Ok(Plan {
         bundle: inputs.bundle.to_owned(),
         state: state::lower(
@@ -43,20 +46,22 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
             inputs.bundle,
             &annotations(&spec),
         ),
-        root: root::lower(&spec, linux, inputs)?,
+        root: root::lower(&spec, linux, inputs, &namespaces)?,
         hostname: root::uts_name(spec.hostname().as_ref(), "hostname", &namespaces)?,
         domainname: root::uts_name(spec.domainname().as_ref(), "domainname", &namespaces)?,
         mounts,
-        devices: devices::lower(linux, dev_is_bound, &mut warnings)?,
+        devices: devices::lower(linux, &namespaces, dev_is_bound, &mut warnings)?,
         device_links: !dev_is_bound,
         masked_paths: root::covered_paths(linux.masked_paths(), "linux.maskedPaths")?,
         readonly_paths: root::covered_paths(linux.readonly_paths(), "linux.readonlyPaths")?,
         sysctls: sysctl::lower(linux, &namespaces)?,
-        process: process::lower(process, context, &mut warnings)?,
+        process,
         hooks: hooks::lower(&spec)?,
         cgroups_path: resources::cgroups_path(linux, inputs)?,
         resources: new_resources(linux, &mut warnings)?,
         trace: trace(&spec)?,
+        time_offsets: time_offsets::lower(linux, &namespaces)?,
+        id_maps,
         namespaces,
         warnings,
     })
@@ -85,8 +90,10 @@ pub fn lower_exec(
         seccomp: init.process.seccomp.clone(),
         init: Some(&init.process),
     };
+    let process = process::lower(&process, context, &mut warnings)?;
+    id_maps::check_user(&process.user, &init.id_maps)?;
     Ok(ExecPlan {
-        process: process::lower(&process, context, &mut warnings)?,
+        process,
         namespaces: init
             .namespaces
             .iter()

@@ -19,8 +19,8 @@ pub(crate) struct MountOptions {
     pub(crate) recursive_bind: bool,
     /// `tmpcopyup`.
     pub(crate) tmpcopyup: bool,
-    /// `idmap` or `ridmap`.
-    pub(crate) idmap: bool,
+    /// `idmap` (`false`), or `ridmap` (`true`), which is meant for the whole tree.
+    pub(crate) id_map: Option<bool>,
     /// Flags of the superblock, which the kernel takes as flag parameters of fsconfig(2).
     pub(crate) superblock: Vec<String>,
     /// What only the file system understands.
@@ -78,7 +78,8 @@ impl MountOptions {
                 self.recursive_bind = true;
             }
             "tmpcopyup" => self.tmpcopyup = true,
-            "idmap" | "ridmap" => self.idmap = true,
+            "idmap" => self.id_map = Some(false),
+            "ridmap" => self.id_map = Some(true),
             "sync" | "async" | "dirsync" | "lazytime" | "nolazytime" => {
                 self.superblock.push(word.to_owned());
             }
@@ -224,6 +225,13 @@ mod tests {
             words("shared rslave").propagation,
             Some((Propagation::Slave, true))
         );
+    }
+
+    #[test]
+    fn words_for_other_owners() {
+        assert_eq!(words("bind").id_map, None);
+        assert_eq!(words("bind idmap").id_map, Some(false));
+        assert_eq!(words("rbind ridmap").id_map, Some(true));
     }
 
     #[test]

@@ -1,26 +1,22 @@
 //! `mounts` (<https://github.com/opencontainers/runtime-spec/blob/main/config.md#mounts>).
 
 use crate::mount_options::{self, MountOptions};
-use crate::{Invalid, paths};
-use hull_abi::{Mount, MountSource};
+use crate::{Invalid, id_maps, paths};
+use hull_abi::{IdMaps, Mount, MountIdMap, MountSource};
 use oci_spec::runtime as oci;
 
 /// The mounts in the order of the config.
 pub(crate) fn lower(
     spec: &oci::Spec,
     bundle: &str,
+    container: &IdMaps,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Mount>, Invalid> {
     let mut lowered = Vec::new();
     for (i, mount) in spec.mounts().iter().flatten().enumerate() {
         let field = format!("mounts[{i}]");
         let options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
-        if options.idmap {
-            return Err(Invalid::unsupported(
-                field + ".options",
-                "an id-mapped mount is",
-            ));
-        }
+        let id_map = id_map(mount, &options, container, &field)?;
         let destination = destination(mount, &field, warnings)?;
         warn_about(&options, mount, &destination, warnings);
         lowered.push(Mount {
@@ -32,7 +28,11 @@ pub(crate) fn lower(
             propagation: options.propagation,
             tmpcopyup: options.tmpcopyup && is_tmpfs(mount, &options),
             source: match kind(mount, &options) {
-                Kind::Bind => bind(mount, &options, bundle, &field)?,
+                Kind::Bind => MountSource::Bind {
+                    source: bind(mount, &options, bundle, &field)?,
+                    recursive: options.recursive_bind,
+                    id_map,
+                },
                 Kind::Cgroup => MountSource::Cgroup,
                 Kind::Filesystem(fstype) => filesystem(fstype, mount, options),
                 Kind::Missing => return Err(Invalid::missing(field + ".type")),
@@ -92,7 +92,7 @@ fn bind(
     options: &MountOptions,
     bundle: &str,
     field: &str,
-) -> Result<MountSource, Invalid> {
+) -> Result<String, Invalid> {
     // The kernel would ignore it, and the client would believe that it holds.
     if let Some((key, _)) = options.data.first() {
         let why = format!("a bind mount cannot take the file system option {key:?}");
@@ -109,10 +109,41 @@ fn bind(
             "a bind mount needs a source",
         ));
     }
-    Ok(MountSource::Bind {
-        source: paths::on_host(bundle, &source),
-        recursive: options.recursive_bind,
-    })
+    Ok(paths::on_host(bundle, &source))
+}
+
+/// Other owners for the files of a bind mount: by maps of its own, else by the container's.
+fn id_map(
+    mount: &oci::Mount,
+    options: &MountOptions,
+    container: &IdMaps,
+    field: &str,
+) -> Result<Option<MountIdMap>, Invalid> {
+    let (uids, gids) = (format!("{field}.uidMappings"), format!("{field}.gidMappings"));
+    let own = IdMaps {
+        uids: id_maps::ranges(mount.uid_mappings(), &uids)?,
+        gids: id_maps::ranges(mount.gid_mappings(), &gids)?,
+    };
+    let maps = match (own.uids.is_empty(), own.gids.is_empty(), options.id_map) {
+        (true, true, None) => return Ok(None),
+        (true, true, Some(_)) if container.is_empty() => {
+            let why = "idmap without maps of the mount takes the container's, which are not given";
+            return Err(Invalid::new(format!("{field}.options"), why));
+        }
+        (true, true, Some(_)) => container.clone(),
+        (false, false, _) => own,
+        (is_missing, ..) => {
+            let missing = if is_missing { uids } else { gids };
+            return Err(Invalid::new(missing, "a mount has both maps or none"));
+        }
+    };
+    if !matches!(kind(mount, options), Kind::Bind) {
+        return Err(Invalid::new(field, "only a bind mount can be id-mapped"));
+    }
+    Ok(Some(MountIdMap {
+        maps,
+        recursive: options.id_map.unwrap_or(false),
+    }))
 }
 
 fn filesystem(fstype: &str, mount: &oci::Mount, options: MountOptions) -> MountSource {

@@ -11,7 +11,7 @@ pub(crate) fn lower(linux: &Linux) -> Result<Vec<NamespacePlan>, Invalid> {
     let mut namespaces: Vec<NamespacePlan> = Vec::new();
     for (i, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let field = format!("linux.namespaces[{i}]");
-        let kind = kind(namespace.typ(), &field)?;
+        let kind = kind(namespace.typ());
         if namespaces.iter().any(|earlier| earlier.kind == kind) {
             let why = format!("the type {} is listed twice", namespace.typ());
             return Err(Invalid::new(format!("{field}.type"), why));
@@ -38,17 +38,16 @@ pub(crate) fn lower(linux: &Linux) -> Result<Vec<NamespacePlan>, Invalid> {
     Ok(namespaces)
 }
 
-fn kind(typ: LinuxNamespaceType, field: &str) -> Result<NamespaceKind, Invalid> {
-    let field = || format!("{field}.type");
+fn kind(typ: LinuxNamespaceType) -> NamespaceKind {
     match typ {
-        LinuxNamespaceType::Mount => Ok(NamespaceKind::Mount),
-        LinuxNamespaceType::Cgroup => Ok(NamespaceKind::Cgroup),
-        LinuxNamespaceType::Uts => Ok(NamespaceKind::Uts),
-        LinuxNamespaceType::Ipc => Ok(NamespaceKind::Ipc),
-        LinuxNamespaceType::Pid => Ok(NamespaceKind::Pid),
-        LinuxNamespaceType::Network => Ok(NamespaceKind::Network),
-        LinuxNamespaceType::User => Err(Invalid::unsupported(field(), "a user namespace is")),
-        LinuxNamespaceType::Time => Err(Invalid::unsupported(field(), "a time namespace is")),
+        LinuxNamespaceType::Mount => NamespaceKind::Mount,
+        LinuxNamespaceType::Cgroup => NamespaceKind::Cgroup,
+        LinuxNamespaceType::Uts => NamespaceKind::Uts,
+        LinuxNamespaceType::Ipc => NamespaceKind::Ipc,
+        LinuxNamespaceType::Pid => NamespaceKind::Pid,
+        LinuxNamespaceType::Network => NamespaceKind::Network,
+        LinuxNamespaceType::User => NamespaceKind::User,
+        LinuxNamespaceType::Time => NamespaceKind::Time,
     }
 }
 

@@ -6,7 +6,17 @@ use hull_abi::{NamespaceKind, NamespacePlan, Propagation, Root};
 use oci_spec::runtime::{Linux, Spec};
 
 /// The root file system: the directory that containerd mounts, else `root.path` from the bundle.
-pub(crate) fn lower(spec: &Spec, linux: &Linux, inputs: &Inputs<'_>) -> Result<Root, Invalid> {
+pub(crate) fn lower(
+    spec: &Spec,
+    linux: &Linux,
+    inputs: &Inputs<'_>,
+    namespaces: &[NamespacePlan],
+) -> Result<Root, Invalid> {
+    // What lies behind a moved root can be taken away only by who may unmount it.
+    if inputs.no_pivot && namespaces.iter().any(|n| n.kind == NamespaceKind::User) {
+        let why = "a user namespace does not go with the option no_pivot_root";
+        return Err(Invalid::new("linux.namespaces", why));
+    }
     let root = spec.root().as_ref();
     let path = match (inputs.rootfs, root) {
         (Some(rootfs), _) => rootfs.to_owned(),

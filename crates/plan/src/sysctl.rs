@@ -75,8 +75,7 @@ fn check(path: &str, namespaces: &[NamespacePlan]) -> Result<(), String> {
     }
 }
 
-/// The kind of namespace that a parameter belongs to. `user/*` belongs to user namespaces, which no
-/// container has yet.
+/// The kind of namespace that a parameter belongs to.
 fn owner(path: &str) -> Option<(NamespaceKind, &'static str)> {
     if path.starts_with("net/") {
         Some((NamespaceKind::Network, "a network"))
@@ -84,6 +83,8 @@ fn owner(path: &str) -> Option<(NamespaceKind, &'static str)> {
         Some((NamespaceKind::Ipc, "an ipc"))
     } else if path == "kernel/domainname" {
         Some((NamespaceKind::Uts, "a uts"))
+    } else if path.starts_with("user/") {
+        Some((NamespaceKind::User, "a user"))
     } else {
         None
     }

@@ -13,10 +13,7 @@ const PROCESS: [Row; 3] = [
     ("execCPUAffinity", "a CPU affinity for execs is"),
 ];
 
-const LINUX: [Row; 8] = [
-    ("uidMappings", "a user namespace is"),
-    ("gidMappings", "a user namespace is"),
-    ("timeOffsets", "a time namespace is"),
+const LINUX: [Row; 5] = [
     ("netDevices", "moving network devices is"),
     ("intelRdt", "Intel RDT is"),
     ("memoryPolicy", "a memory policy is"),
@@ -24,25 +21,10 @@ const LINUX: [Row; 8] = [
     ("seccomp.listenerMetadata", "notifying a seccomp agent is"),
 ];
 
-const MOUNT: [Row; 2] = [
-    ("uidMappings", "an id-mapped mount is"),
-    ("gidMappings", "an id-mapped mount is"),
-];
-
 /// Checks a whole config.
 pub(crate) fn check_config(config: &Value) -> Result<(), Invalid> {
     if let Some(process) = config.get("process") {
         check_process(process)?;
-    }
-    for (i, mount) in config
-        .get("mounts")
-        .and_then(Value::as_array)
-        .iter()
-        .copied()
-        .flatten()
-        .enumerate()
-    {
-        refuse(mount, &format!("mounts[{i}]"), &MOUNT)?;
     }
     let Some(linux) = config.get("linux") else {
         return Ok(());

@@ -21,7 +21,7 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/protos/mod.rs"));
 }
 
-pub use generated::runtimeoptions;
+pub use generated::{runctypes, runtimeoptions};
 
 #[cfg(test)]
 mod tests {

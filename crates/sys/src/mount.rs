@@ -10,7 +10,7 @@
 
 use crate::{Errno, Result, check, check_fd};
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 
 const FSOPEN_CLOEXEC: libc::c_uint = 1;
@@ -180,6 +180,25 @@ pub fn set_attr(mount: impl AsFd, attr: MountAttr, recursive: bool) -> Result<()
         propagation: attr.propagation,
         userns_fd: 0,
     };
+    mount_setattr(mount.as_fd(), raw, recursive)
+}
+
+/// Shows the files of a detached mount (of the tree below it if `recursive`) with other owners: by
+/// the maps of a user namespace.
+///
+/// # Errors
+/// `EINVAL` when the file system does not support that, `EPERM` for a mount that has a map already.
+pub fn set_id_map(mount: impl AsFd, user_namespace: impl AsFd, recursive: bool) -> Result<()> {
+    let raw = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::try_from(user_namespace.as_fd().as_raw_fd()).map_err(|_| Errno::EBADF)?,
+    };
+    mount_setattr(mount.as_fd(), raw, recursive)
+}
+
+fn mount_setattr(mount: BorrowedFd<'_>, raw: libc::mount_attr, recursive: bool) -> Result<()> {
     let mut flags = libc::AT_EMPTY_PATH;
     if recursive {
         flags |= libc::AT_RECURSIVE;
@@ -188,7 +207,7 @@ pub fn set_attr(mount: impl AsFd, attr: MountAttr, recursive: bool) -> Result<()
     let ret = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            mount.as_fd().as_raw_fd(),
+            mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
             std::ptr::from_ref(&raw),

@@ -94,6 +94,14 @@ pub fn reset_cpu_affinity() -> Result<()> {
 /// # Errors
 /// `EPERM` when the hard limit would rise without `CAP_SYS_RESOURCE`.
 pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    set_rlimit_of(0, resource, soft, hard)
+}
+
+/// As [`set_rlimit`], of another process; 0 is this one.
+///
+/// # Errors
+/// `EPERM` when the hard limit would rise without `CAP_SYS_RESOURCE`, `ESRCH`.
+pub fn set_rlimit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = libc::rlimit64 {
         rlim_cur: soft,
         rlim_max: hard,
@@ -101,7 +109,7 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     // SAFETY: `limit` outlives the call, the old value is not asked for.
     let ret = unsafe {
         libc::prlimit64(
-            0,
+            pid,
             resource,
             std::ptr::from_ref(&limit),
             std::ptr::null_mut(),

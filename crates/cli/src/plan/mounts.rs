@@ -21,9 +21,17 @@ pub(super) fn section(mounts: &[Mount]) -> Section {
 
 fn row(mount: &Mount) -> Row {
     let (kind, source, mut words) = match &mount.source {
-        MountSource::Bind { source, recursive } => {
+        MountSource::Bind {
+            source,
+            recursive,
+            id_map,
+        } => {
             let kind = if *recursive { "rbind" } else { "bind" };
-            (kind, Some(source), Vec::new())
+            let words = id_map.iter().map(|map| match map.recursive {
+                true => "ridmap".to_owned(),
+                false => "idmap".to_owned(),
+            });
+            (kind, Some(source), words.collect())
         }
         MountSource::Filesystem { fstype, data, .. } => {
             let words = data.iter().map(|(key, value)| match value {

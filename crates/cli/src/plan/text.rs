@@ -2,16 +2,18 @@
 
 use super::{Decided, limits, mounts, process};
 use crate::layout::{Cell, Paint, Row, Screen};
-use hull_abi::{CgroupPaths, Device, Hook, NamespaceKind, Plan};
+use hull_abi::{CgroupPaths, Device, Hook, IdRange, NamespaceKind, Plan};
 
 /// Kinds of namespaces in the order of the spec, with the words of namespaces(7).
-const NAMESPACES: [(NamespaceKind, &str); 6] = [
+const NAMESPACES: [(NamespaceKind, &str); 8] = [
     (NamespaceKind::Mount, "mount"),
     (NamespaceKind::Pid, "pid"),
     (NamespaceKind::Network, "network"),
     (NamespaceKind::Ipc, "ipc"),
     (NamespaceKind::Uts, "uts"),
     (NamespaceKind::Cgroup, "cgroup"),
+    (NamespaceKind::User, "user"),
+    (NamespaceKind::Time, "time"),
 ];
 
 /// `S_IFMT` and its values (inode(7)).
@@ -142,7 +144,29 @@ fn namespaces(plan: &Plan) -> Section {
         }
     }
     rows.extend(joined);
+    for (name, map) in [("uids", &plan.id_maps.uids), ("gids", &plan.id_maps.gids)] {
+        rows.extend(map.iter().map(|range| id_range(name, range)));
+    }
+    for offset in &plan.time_offsets {
+        let (seconds, nanoseconds) = (offset.seconds, offset.nanoseconds);
+        let text = format!("{seconds} s {nanoseconds} ns");
+        rows.push(vec![offset.clock.name().into(), text.into()]);
+    }
     Section::rows("namespaces", rows)
+}
+
+/// First and last id, inside and on the host.
+fn id_range(name: &str, range: &IdRange) -> Row {
+    let last = |first: u32| u64::from(first) + u64::from(range.size) - 1;
+    let IdRange {
+        container, host, ..
+    } = *range;
+    let text = format!(
+        "{container}-{} are the host's {host}-{}",
+        last(container),
+        last(host)
+    );
+    vec![name.into(), text.into()]
 }
 
 fn root(plan: &Plan) -> Section {

@@ -40,6 +40,10 @@ pub(super) const FILES: &[File] = &[
         "namespaces and rights on Debian's kernel",
     ),
     file("filesystem", Whole, "mounts on Debian's kernel"),
+    file("user_namespace", Whole, "mapped ids on Debian's kernel"),
+    file("pods_of_users", Nothing, "user namespaces that are joined"),
+    file("time_namespace", Whole, "shifted clocks on Debian's kernel"),
+    file("idmap", Whole, "owners of mounts on Debian's kernel"),
     file("lifecycle", Whole, "every verb"),
     file("hooks", Whole, "all six kinds"),
     file(

@@ -1,8 +1,8 @@
 //! Who the process becomes: bounding set, groups, user, capability sets.
 
-use crate::failure::At;
+use crate::failure::{At, because};
 use crate::fault;
-use hull_abi::{Process, SetupError, Step};
+use hull_abi::{Blame, Process, SetupError, Step};
 use hull_sys::Errno;
 use hull_sys::cred::{self, ThreadCapabilities};
 use nix::sys::stat::{Mode, SFlag, fstat, umask};
@@ -19,19 +19,31 @@ pub(super) fn assume(process: &Process) -> Result<(), SetupError> {
     cred::keep_capabilities().at(step, || "keep capabilities".to_owned())?;
     own_stdio(user.uid)?;
     if !fault::leaves_out("groups") {
-        cred::set_groups(&user.additional_gids)
-            .at(step, || format!("set groups {:?}", user.additional_gids))?;
+        mapped(cred::set_groups(&user.additional_gids), || {
+            format!("set groups {:?}", user.additional_gids)
+        })?;
     }
     if !fault::leaves_out("gid") {
-        cred::set_gid(user.gid).at(step, || format!("set gid {}", user.gid))?;
+        mapped(cred::set_gid(user.gid), || format!("set gid {}", user.gid))?;
     }
     if !fault::leaves_out("uid") {
-        cred::set_uid(user.uid).at(step, || format!("set uid {}", user.uid))?;
+        mapped(cred::set_uid(user.uid), || format!("set uid {}", user.uid))?;
     }
     if !fault::leaves_out("umask") {
         umask(Mode::from_bits_truncate(user.umask));
     }
     Ok(())
+}
+
+/// Only a joined user namespace is not known before: the plan has looked at all others.
+fn mapped(result: Result<(), Errno>, action: impl Fn() -> String) -> Result<(), SetupError> {
+    match result {
+        Err(Errno::EINVAL) => {
+            let cause = "the user namespace does not map it";
+            Err(because(Step::Credentials, Blame::Caller, action(), cause))
+        }
+        other => other.at(Step::Credentials, action),
+    }
 }
 
 /// The final capability sets; ambient ones must be permitted and inheritable before.

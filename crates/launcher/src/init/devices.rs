@@ -1,11 +1,12 @@
 //! Device nodes and links in /dev. Every node is made in, and checked through, a descriptor of a
 //! directory inside the root; nothing is followed by name (CVE-2026-41579, CVE-2026-88265).
 
+use super::host_files::HostFiles;
 use crate::failure::{At, Blamed, because};
 use crate::fault;
-use hull_abi::{Blame, Device, Plan, SetupError, Step};
-use hull_sys::fs::{InRoot, ensure_symlink};
-use hull_sys::mount::{clone_tree, move_mount};
+use hull_abi::{Blame, Device, NamespaceKind, Plan, SetupError, Step};
+use hull_sys::fs::{InRoot, ensure_symlink, is_symlink};
+use hull_sys::mount::{clone_tree_at, move_mount};
 use hull_sys::{Errno, fd};
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, makedev, mknodat, umask};
@@ -19,17 +20,26 @@ const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/2", "stderr"),
 ];
 
-/// Makes what the plan lists.
-pub(super) fn make(root: &InRoot, plan: &Plan) -> Result<(), SetupError> {
+/// Makes what the plan lists. In a user namespace, where mknod(2) is not allowed, the host's own nodes
+/// are bound.
+pub(super) fn make(
+    root: &InRoot,
+    plan: &Plan,
+    files: Option<&mut HostFiles>,
+) -> Result<(), SetupError> {
     if fault::leaves_out("devices") {
         return Ok(());
     }
+    let mut files = files.filter(|_| plan.has_namespace(NamespaceKind::User));
     // The modes are the spec's, whatever mask we inherited; the process gets its own mask later.
     let before = umask(Mode::empty());
     let made = plan
         .devices
         .iter()
-        .try_for_each(|device| node(root, device));
+        .try_for_each(|device| match &mut files {
+            Some(files) if !device.is_fifo() => bind(root, device, &files.next_device()?),
+            _ => node(root, device),
+        });
     // Hooks are still to come and expect what we were started with.
     umask(before);
     made?;
@@ -51,7 +61,7 @@ fn node(root: &InRoot, device: &Device) -> Result<(), SetupError> {
     match mknodat(&parent, name, kind, mode, rdev) {
         Ok(()) => {}
         Err(Errno::EEXIST) => {}
-        Err(Errno::EPERM) => return bind(parent.as_fd(), name, device),
+        Err(Errno::EPERM) => return bind(root, device, &host_node(device)?),
         Err(errno) => return Err(errno).at(Step::Devices, action),
     }
     let handle = open_nofollow(parent.as_fd(), name).at(Step::Devices, action)?;
@@ -88,15 +98,55 @@ fn open_nofollow(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     )
 }
 
-/// Where nodes may not be made, the host's own node is bound.
-fn bind(parent: BorrowedFd<'_>, name: &str, device: &Device) -> Result<(), SetupError> {
+/// The host's node of that path, attached nowhere; nothing else than the device that the plan means.
+pub(super) fn host_node(device: &Device) -> Result<OwnedFd, SetupError> {
+    let action = || format!("bind device {:?} of the host", device.path);
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let node = nix::fcntl::open(device.path.as_str(), flags, Mode::empty())
+        .at(Step::Devices, action)
+        .blame(Blame::Caller)?;
+    let found = fstat(&node).at(Step::Devices, action)?;
+    let kind = |mode| SFlag::from_bits_truncate(mode) & SFlag::S_IFMT;
+    let rdev = makedev(u64::from(device.major), u64::from(device.minor));
+    if kind(found.st_mode) != kind(device.mode) || found.st_rdev != rdev {
+        let cause = format!(
+            "it is not the device {}:{}, and in a user namespace none can be made",
+            device.major, device.minor
+        );
+        return Err(because(
+            Step::Devices,
+            Blame::Caller,
+            action(),
+            &cause,
+        ));
+    }
+    clone_tree_at(&node, false).at(Step::Devices, action)
+}
+
+/// Binds a node where there is nothing yet or an ordinary file, which may be another node.
+fn bind(root: &InRoot, device: &Device, tree: &OwnedFd) -> Result<(), SetupError> {
     let action = || format!("bind device {:?}", device.path);
-    let tree = clone_tree(&device.path, false).at(Step::Devices, action)?;
-    let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(parent, name, flags, Mode::from_bits_truncate(0o600));
-    drop(file.at(Step::Devices, action)?);
-    let target = open_nofollow(parent, name).at(Step::Devices, action)?;
-    move_mount(&tree, &target).at(Step::Devices, action)
+    let (parent, name) = root
+        .parent(&device.path, 0o755)
+        .at(Step::Devices, action)
+        .blame(Blame::Image)?;
+    let flags = OFlag::O_CREAT
+        | OFlag::O_EXCL
+        | OFlag::O_WRONLY
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_CLOEXEC;
+    match openat(&parent, name, flags, Mode::from_bits_truncate(0o600)) {
+        Ok(_) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno).at(Step::Devices, action).blame(Blame::Image),
+    }
+    let target = open_nofollow(parent.as_fd(), name).at(Step::Devices, action)?;
+    if is_symlink(&fstat(&target).at(Step::Devices, action)?) {
+        let cause = "something else is there already";
+        return Err(because(Step::Devices, Blame::Image, action(), cause));
+    }
+    move_mount(tree, &target)
+        .at(Step::Devices, action)
+        .blame(Blame::Image)
 }
 
 fn links(root: &InRoot) -> Result<(), SetupError> {

@@ -6,7 +6,7 @@ use super::{cred, filter_comes_early, program, wasm};
 use crate::failure::{At, Blamed, because};
 use crate::sync::Sync;
 use crate::{fault, step};
-use hull_abi::{Blame, FromInit, Payload, Process, SetupError, Step};
+use hull_abi::{Blame, FromInit, Payload, Process, SetupError, Step, ToInit};
 use hull_sys::{Errno, fd, process as own, seccomp, signal};
 use nix::fcntl::AtFlags;
 use std::ffi::CString;
@@ -27,12 +27,22 @@ pub(super) enum Program {
     Compiler(OwnedFd),
 }
 
+/// Who sets the resource limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limits {
+    /// The process itself.
+    Own,
+    /// The daemon: the root of a user namespace may not raise them.
+    FromOutside,
+}
+
 /// Everything that can fail before the program runs; afterwards only the gate and execve are left.
 pub(super) fn prepare(
     sync: &Sync,
     process: &Process,
     procfs: Option<Procfs>,
     compiler: Option<OwnedFd>,
+    limits: Limits,
 ) -> Result<Program, SetupError> {
     label_on_exec(procfs.as_ref(), process)?;
     drop(procfs);
@@ -47,13 +57,7 @@ pub(super) fn prepare(
     // A directory that only root may enter, or only the user: both occur.
     let entered = nix::unistd::chdir(process.cwd.as_str());
     // As late as the right to raise them lasts: they bind us too.
-    let left_out = fault::leaves_out("rlimits");
-    for limit in process.rlimits.iter().filter(|_| !left_out) {
-        let (number, soft, hard) = (limit.resource, limit.soft, limit.hard);
-        own::set_rlimit(number, soft, hard).at(Step::Rlimits, || {
-            format!("set limit {number} to {soft}:{hard}")
-        })?;
-    }
+    limits.set(sync, process)?;
     step::begin(Step::Credentials)?;
     cred::assume(process)?;
     enter_directory(process, entered)?;
@@ -70,6 +74,37 @@ pub(super) fn prepare(
         load_filter(process)?;
     }
     Ok(program)
+}
+
+impl Limits {
+    pub(super) fn of(in_user_namespace: bool) -> Self {
+        if in_user_namespace {
+            Self::FromOutside
+        } else {
+            Self::Own
+        }
+    }
+
+    fn set(self, sync: &Sync, process: &Process) -> Result<(), SetupError> {
+        if self == Self::FromOutside {
+            sync.send(Step::Rlimits, &FromInit::Limits)?;
+            return match sync.receive(Step::Rlimits)? {
+                ToInit::Limited => Ok(()),
+                ToInit::Proceed { .. }
+                | ToInit::Runner { .. }
+                | ToInit::Keep
+                | ToInit::Start { .. } => Err(super::out_of_order(Step::Rlimits)),
+            };
+        }
+        let left_out = fault::leaves_out("rlimits");
+        for limit in process.rlimits.iter().filter(|_| !left_out) {
+            let (number, soft, hard) = (limit.resource, limit.soft, limit.hard);
+            own::set_rlimit(number, soft, hard).at(Step::Rlimits, || {
+                format!("set limit {number} to {soft}:{hard}")
+            })?;
+        }
+        Ok(())
+    }
 }
 
 fn find(sync: &Sync, process: &Process, compiler: Option<OwnedFd>) -> Result<Program, SetupError> {

@@ -2,6 +2,7 @@
 //! then moved there by descriptor (CVE-2021-30465, CVE-2019-19921, CVE-2019-16884).
 
 use super::copy_up::copy_up;
+use super::host_files::HostFiles;
 use super::root::propagation_flag;
 use crate::failure::{At, Blamed, because};
 use crate::fault;
@@ -41,12 +42,23 @@ pub(super) fn make(
     root: &InRoot,
     mounts: &[Mount],
     cgroup: &CgroupPaths,
+    mut files: Option<&mut HostFiles>,
 ) -> Result<Vec<Late>, SetupError> {
     let mut late = Vec::new();
     let left_out = fault::leaves_out("mounts");
     for mount in mounts.iter().filter(|_| !left_out) {
         let done = match &mount.source {
-            MountSource::Bind { source, recursive } => bind(root, mount, source, *recursive)?,
+            MountSource::Bind {
+                source: path,
+                recursive,
+                ..
+            } => {
+                let tree = match &mut files {
+                    Some(files) => files.next_bind()?,
+                    None => source(mount, path, *recursive)?,
+                };
+                bind(root, mount, &tree)?
+            }
             MountSource::Filesystem {
                 fstype,
                 source,
@@ -88,7 +100,7 @@ pub(super) fn make_read_only(late: Vec<Late>) -> Result<(), SetupError> {
     })
 }
 
-fn describe(mount: &Mount) -> String {
+pub(super) fn describe(mount: &Mount) -> String {
     let what = match &mount.source {
         MountSource::Bind { source, .. } | MountSource::Filesystem { source, .. } => {
             source.as_str()
@@ -98,21 +110,20 @@ fn describe(mount: &Mount) -> String {
     format!("mount {what:?} on {:?}", mount.destination)
 }
 
-fn bind(
-    root: &InRoot,
-    mount: &Mount,
-    source: &str,
-    recursive: bool,
-) -> Result<Option<OwnedFd>, SetupError> {
-    let action = || describe(mount);
-    let tree = clone_tree(source, recursive)
-        .at(Step::Mounts, action)
+/// The source of a bind mount with the mount's attributes, attached nowhere.
+pub(super) fn source(mount: &Mount, path: &str, recursive: bool) -> Result<OwnedFd, SetupError> {
+    let tree = clone_tree(path, recursive)
+        .at(Step::Mounts, || describe(mount))
         .blame(Blame::Caller)?;
-    let stat = fstat(&tree).at(Step::Mounts, action)?;
     apply_attributes(&tree, mount, mount.set, mount.clear)?;
+    Ok(tree)
+}
+
+fn bind(root: &InRoot, mount: &Mount, tree: &OwnedFd) -> Result<Option<OwnedFd>, SetupError> {
+    let stat = fstat(tree).at(Step::Mounts, || describe(mount))?;
     let target = destination(root, mount, &stat)?;
-    check_target(root, mount, &target, is_procfs(&tree))?;
-    attach(&tree, &target, mount)?;
+    check_target(root, mount, &target, is_procfs(tree))?;
+    attach(tree, &target, mount)?;
     Ok(None)
 }
 

@@ -1,25 +1,55 @@
-//! Joining and finishing namespaces. New ones (but the cgroup namespace) were made by clone3, the
-//! PID namespace was joined by the launcher.
+//! Joining and finishing namespaces. New ones (but the cgroup and the time namespace) are made by
+//! clone3; without a process in between the launcher joins the PID namespace.
 
-use crate::failure::{At, because};
+use crate::failure::{At, Blamed, because};
 use crate::fault;
 use crate::spawn::{clone_flag, open_namespace};
-use hull_abi::{Blame, NamespaceKind, Plan, SetupError, Step};
+use hull_abi::{Blame, NamespaceKind, Plan, SetupError, Step, TimeOffset};
 use hull_sys::ns;
+use nix::sys::stat::{fstat, stat};
 use std::os::fd::OwnedFd;
+
+/// A namespace file, open.
+pub(super) type Joined = (NamespaceKind, OwnedFd);
 
 /// Joins existing namespaces and makes the cgroup namespace.
 pub(super) fn enter(plan: &Plan) -> Result<(), SetupError> {
-    // All files first: after joining a mount namespace their paths mean something else.
-    let mut joined = plan
+    // The launcher has joined the PID namespace.
+    join(open(plan, |kind| kind != NamespaceKind::Pid)?)?;
+    make_cgroup(plan)
+}
+
+/// Opens the existing namespaces. All of them first: after joining a mount namespace their paths
+/// mean something else, after joining a user namespace they may be out of reach.
+pub(super) fn open(
+    plan: &Plan,
+    wanted: impl Fn(NamespaceKind) -> bool,
+) -> Result<Vec<Joined>, SetupError> {
+    let joined = plan
         .namespaces
         .iter()
-        .filter(|n| n.kind != NamespaceKind::Pid)
+        .filter(|n| wanted(n.kind))
         .filter_map(|n| n.path.as_deref().map(|path| (n.kind, path)))
         .map(|(kind, path)| Ok((kind, open_namespace(kind, path)?)))
         .collect::<Result<Vec<_>, SetupError>>()?;
     refuse_host_network(plan, &joined)?;
-    joined.sort_by_key(|(kind, _)| *kind == NamespaceKind::Mount);
+    refuse_host_user(&joined)?;
+    Ok(joined)
+}
+
+/// Joins namespaces. The user namespace comes last: it takes away the right to join those that belong
+/// to others, and gives none that the host's root does not have.
+pub(super) fn join(mut joined: Vec<Joined>) -> Result<(), SetupError> {
+    joined.sort_by_key(|(kind, _)| match kind {
+        NamespaceKind::User => 2,
+        NamespaceKind::Mount => 1,
+        NamespaceKind::Pid
+        | NamespaceKind::Network
+        | NamespaceKind::Ipc
+        | NamespaceKind::Uts
+        | NamespaceKind::Cgroup
+        | NamespaceKind::Time => 0,
+    });
     for (kind, fd) in joined {
         if fault::leaves_out("join namespaces") {
             break;
@@ -28,33 +58,96 @@ pub(super) fn enter(plan: &Plan) -> Result<(), SetupError> {
             format!("join the {kind:?} namespace").to_lowercase()
         })?;
     }
-    if plan
-        .namespaces
-        .iter()
-        .any(|n| n.kind == NamespaceKind::Cgroup && n.path.is_none())
-        && !fault::leaves_out("cgroup namespace")
-    {
+    Ok(())
+}
+
+/// Makes the cgroup namespace, whose root is the cgroup that we are in.
+fn make_cgroup(plan: &Plan) -> Result<(), SetupError> {
+    if plan.has_new_namespace(NamespaceKind::Cgroup) && !fault::leaves_out("cgroup namespace") {
         ns::unshare(clone_flag(NamespaceKind::Cgroup))
             .at(Step::Namespaces, || "make the cgroup namespace".to_owned())?;
     }
     Ok(())
 }
 
+/// Whether clone3 makes a namespace of this kind on the way through a process in between.
+pub(super) fn is_cloned(plan: &Plan, kind: NamespaceKind) -> bool {
+    let later = match kind {
+        NamespaceKind::Cgroup | NamespaceKind::Time => true,
+        NamespaceKind::Ipc => plan.has_namespace(NamespaceKind::User),
+        NamespaceKind::Mount
+        | NamespaceKind::Pid
+        | NamespaceKind::Network
+        | NamespaceKind::Uts
+        | NamespaceKind::User => false,
+    };
+    plan.has_new_namespace(kind) && !later
+}
+
+/// Makes the namespaces that clone3 has not made: the message queues of a new IPC namespace belong to
+/// who makes it, which must be the root of the user namespace already.
+pub(super) fn make_late(plan: &Plan) -> Result<(), SetupError> {
+    if plan.has_namespace(NamespaceKind::User) && plan.has_new_namespace(NamespaceKind::Ipc) {
+        ns::unshare(clone_flag(NamespaceKind::Ipc))
+            .at(Step::Namespaces, || "make the ipc namespace".to_owned())?;
+    }
+    make_cgroup(plan)
+}
+
+/// Makes a time namespace for our children. Its clocks can be set until the first one is in it.
+pub(super) fn shift_clocks(plan: &Plan) -> Result<(), SetupError> {
+    if !plan.has_new_namespace(NamespaceKind::Time) {
+        return Ok(());
+    }
+    ns::unshare(clone_flag(NamespaceKind::Time))
+        .at(Step::TimeOffsets, || "make the time namespace".to_owned())?;
+    if plan.time_offsets.is_empty() {
+        return Ok(());
+    }
+    let lines = plan.time_offsets.iter().map(|offset| {
+        let TimeOffset {
+            clock,
+            seconds,
+            nanoseconds,
+        } = offset;
+        format!("{} {seconds} {nanoseconds}\n", clock.name())
+    });
+    let text: String = lines.collect();
+    let action = || format!("shift the clocks by {:?}", text.trim_end());
+    std::fs::write("/proc/self/timens_offsets", &text)
+        .map_err(|e| hull_sys::fd::errno(&e))
+        .at(Step::TimeOffsets, action)
+        .blame(Blame::Caller)
+}
+
+/// Joining the user namespace that we are in is an error that nobody would understand (setns(2)), and
+/// no isolation.
+fn refuse_host_user(joined: &[Joined]) -> Result<(), SetupError> {
+    let action = || "join the user namespace".to_owned();
+    refuse_own(joined, NamespaceKind::User, "user", action)
+}
+
 /// `net.*` parameters of a network namespace that turns out to be the host's would change the host.
-fn refuse_host_network(plan: &Plan, joined: &[(NamespaceKind, OwnedFd)]) -> Result<(), SetupError> {
+fn refuse_host_network(plan: &Plan, joined: &[Joined]) -> Result<(), SetupError> {
     let Some(sysctl) = plan.sysctls.iter().find(|s| s.path.starts_with("net/")) else {
         return Ok(());
     };
     let action = || format!("write sysctl {:?}", sysctl.path);
-    for (_, fd) in joined
-        .iter()
-        .filter(|(kind, _)| *kind == NamespaceKind::Network)
-    {
-        let theirs = nix::sys::stat::fstat(fd).at(Step::Namespaces, action)?;
-        let own = nix::sys::stat::stat("/proc/self/ns/net").at(Step::Namespaces, action)?;
+    refuse_own(joined, NamespaceKind::Network, "net", action)
+}
+
+fn refuse_own(
+    joined: &[Joined],
+    kind: NamespaceKind,
+    file: &str,
+    action: impl Fn() -> String,
+) -> Result<(), SetupError> {
+    for (_, fd) in joined.iter().filter(|(other, _)| *other == kind) {
+        let theirs = fstat(fd).at(Step::Namespaces, &action)?;
+        let own = stat(format!("/proc/self/ns/{file}").as_str()).at(Step::Namespaces, &action)?;
         if (theirs.st_dev, theirs.st_ino) == (own.st_dev, own.st_ino) {
-            let cause = "the network namespace is the host's";
-            return Err(because(Step::Namespaces, Blame::Caller, action(), cause));
+            let cause = format!("the {kind:?} namespace is the host's").to_lowercase();
+            return Err(because(Step::Namespaces, Blame::Caller, action(), &cause));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::failure::{At, Blamed};
 use crate::fault;
-use hull_abi::{Blame, Plan, Propagation, Root, SetupError, Step};
+use hull_abi::{Blame, NamespaceKind, Plan, Propagation, Root, SetupError, Step};
 use hull_sys::Errno;
 use hull_sys::fs::InRoot;
 use hull_sys::mount::{MountAttr, clone_tree_at, move_mount, set_attr};
@@ -25,18 +25,28 @@ pub(super) fn propagation_flag(propagation: Propagation) -> MsFlags {
     }
 }
 
-/// Sets how mount events travel and makes the root file system a mount of its own.
-pub(super) fn prepare(root: &Root) -> Result<InRoot, SetupError> {
-    let action = || format!("prepare root {:?}", root.path);
+/// The root file system as this mount namespace has it.
+pub(super) fn open(root: &Root) -> Result<InRoot, SetupError> {
+    InRoot::open(Path::new(&root.path))
+        .at(Step::RootfsPrepare, || describe(root))
+        .blame(Blame::Caller)
+}
+
+fn describe(root: &Root) -> String {
+    format!("prepare root {:?}", root.path)
+}
+
+/// Sets how mount events travel and makes the root file system, which may be open already, a mount of
+/// its own.
+pub(super) fn prepare(root: &Root, opened: Option<InRoot>) -> Result<InRoot, SetupError> {
+    let action = || describe(root);
     // By default a slave: mounts that the host makes later still come in where a volume asks for it,
     // none of ours go out. A shared root is for volumes that ask for the other direction too.
     let propagation = root.propagation.map_or(MsFlags::MS_SLAVE, propagation_flag);
     mount(NONE, "/", NONE, propagation | MsFlags::MS_REC, NONE).at(Step::RootfsPrepare, || {
         "set the propagation of /".to_owned()
     })?;
-    let original = InRoot::open(Path::new(&root.path))
-        .at(Step::RootfsPrepare, action)
-        .blame(Blame::Caller)?;
+    let original = opened.map_or_else(|| open(root), Ok)?;
     if propagation == MsFlags::MS_SHARED {
         // What is mounted next must not show on the host, and pivot_root refuses a shared parent.
         make_parent_private(&original).at(Step::RootfsPrepare, action)?;
@@ -66,7 +76,11 @@ pub(super) fn pivot(root: InRoot, plan: &Plan) -> Result<(), SetupError> {
         || !plan.hooks.create_container.is_empty();
     // A hook may have mounted something over the root; then that is the root.
     let root = if hooked {
-        InRoot::open(Path::new(&plan.root.path)).at(Step::PivotRoot, action)?
+        match InRoot::open(Path::new(&plan.root.path)) {
+            // Where the root of a user namespace has no access, a hook had none either.
+            Err(Errno::EACCES) if plan.has_namespace(NamespaceKind::User) => root,
+            other => other.at(Step::PivotRoot, action)?,
+        }
     } else {
         root
     };
