@@ -31,10 +31,7 @@ pub(super) fn settle_ids(
     };
     check(&plan.id_maps, &maps)?;
     let user = &process.user;
-    let owner = (
-        host_id(&maps.uids, user.uid),
-        host_id(&maps.gids, user.gid),
-    );
+    let owner = (host_id(&maps.uids, user.uid), host_id(&maps.gids, user.gid));
     match (streams, owner) {
         (Some(streams), (Some(uid), Some(gid))) => streams.give_to(uid, gid),
         // Nobody's: the process finds out when it becomes that user.

@@ -292,7 +292,13 @@ impl Plan {
     #[must_use]
     pub fn needs_process_between(&self) -> bool {
         let is_mapped = |mount: &Mount| {
-            matches!(&mount.source, MountSource::Bind { id_map: Some(_), .. })
+            matches!(
+                &mount.source,
+                MountSource::Bind {
+                    id_map: Some(_),
+                    ..
+                }
+            )
         };
         self.has_namespace(NamespaceKind::User)
             || self.has_new_namespace(NamespaceKind::Time)

@@ -138,7 +138,10 @@ fn attributes_hold_on_a_mapped_mount_and_on_a_file() {
     let maps = (map(0, 1000, 1), map(0, 1000, 1));
     let text = "touch /vol/roots/x; grep -c ' /vol .*ro,nosuid,nodev,noexec' /proc/mounts";
     let options = ["rbind", "ro", "nosuid", "nodev", "noexec"];
-    let ran = run(&lab, &volume.mounted(script(text), &options, Some(maps.clone())));
+    let ran = run(
+        &lab,
+        &volume.mounted(script(text), &options, Some(maps.clone())),
+    );
     assert_eq!(ran.stdout, "1\n", "{ran:?}");
     assert!(ran.stderr.contains("Read-only file system"), "{ran:?}");
     let file = volume.0.join("roots/file");
@@ -163,7 +166,12 @@ fn refuses(spec: &Spec, parts: &[&str]) {
 #[test]
 fn file_system_that_cannot_be_mapped_is_named() {
     let maps = (map(0, 1000, 1), map(0, 1000, 1));
-    let spec = mounted(script("true"), Path::new("/proc/sys"), &["bind"], Some(maps));
+    let spec = mounted(
+        script("true"),
+        Path::new("/proc/sys"),
+        &["bind"],
+        Some(maps),
+    );
     refuses(&spec, &["/proc/sys", "does not support id-mapped mounts"]);
 }
 

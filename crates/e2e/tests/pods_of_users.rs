@@ -140,5 +140,9 @@ fn the_hosts_user_namespace_is_refused() {
     refuses(&lab, &spec, &["user namespace", "the host's"]);
     let wrong = PathBuf::from(format!("/proc/{}/ns/net", std::process::id()));
     let spec = Spec::new(["true"]).namespace("user", Some(&wrong));
-    refuses(&lab, &spec, &["ns/net", "not a namespace file of that type"]);
+    refuses(
+        &lab,
+        &spec,
+        &["ns/net", "not a namespace file of that type"],
+    );
 }

@@ -39,8 +39,12 @@ fn print(spec: &Spec) -> String {
 #[test]
 fn clocks_are_shifted_for_init_and_exec_alone() {
     let lab = Lab::new();
-    let boottime = json!({ "boottime": { "secs": 1000 * DAY }, "monotonic": { "secs": 5, "nanosecs": 7 } });
-    let spec = offsets(Spec::new(["sleep", "600"]).namespace("time", None), boottime);
+    let boottime =
+        json!({ "boottime": { "secs": 1000 * DAY }, "monotonic": { "secs": 5, "nanosecs": 7 } });
+    let spec = offsets(
+        Spec::new(["sleep", "600"]).namespace("time", None),
+        boottime,
+    );
     let c = lab.container(&spec);
     let before = host_uptime();
     let pid = c.run();
@@ -91,8 +95,12 @@ fn time_namespace_is_joined_by_path() {
     let first = lab.container(&spec);
     let pid = first.run();
     let path = PathBuf::from(format!("/proc/{pid}/ns/time"));
-    let spec = Spec::new(["sh", "-c", "cut -d' ' -f1 /proc/uptime; readlink /proc/self/ns/time"])
-        .namespace("time", Some(&path));
+    let spec = Spec::new([
+        "sh",
+        "-c",
+        "cut -d' ' -f1 /proc/uptime; readlink /proc/self/ns/time",
+    ])
+    .namespace("time", Some(&path));
     let before = host_uptime();
     let ran = lab.container(&spec).run_to_end();
     let words: Vec<&str> = ran.stdout.split_whitespace().collect();
@@ -129,12 +137,18 @@ fn offsets_that_make_no_sense_are_refused() {
         &["realtime", "monotonic and boottime"],
     );
     refuses(
-        &offsets(script("true"), json!({ "boottime": { "nanosecs": 1_000_000_000 } })),
+        &offsets(
+            script("true"),
+            json!({ "boottime": { "nanosecs": 1_000_000_000 } }),
+        ),
         &["boottime", "nanosecs"],
     );
     // Before the machine was started there is no time.
     refuses(
-        &offsets(script("true"), json!({ "boottime": { "secs": -1000 * 366 * DAY } })),
+        &offsets(
+            script("true"),
+            json!({ "boottime": { "secs": -1000 * 366 * DAY } }),
+        ),
         &["time offsets", "boottime -"],
     );
 }

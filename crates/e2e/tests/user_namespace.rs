@@ -105,7 +105,17 @@ fn maps_of_several_lines_are_written_as_given() {
     let words: Vec<&str> = seen.split_whitespace().collect();
     assert_eq!(
         words,
-        ["0", "100000", "10", "1000", "0", "1", "0", "7000", "4294960000"]
+        [
+            "0",
+            "100000",
+            "10",
+            "1000",
+            "0",
+            "1",
+            "0",
+            "7000",
+            "4294960000"
+        ]
     );
 }
 
@@ -185,9 +195,10 @@ fn nothing_is_mounted_on_the_host_through_a_shared_volume() {
     mount(Some("none"), &dir, Some("tmpfs"), MsFlags::empty(), none).unwrap();
     mount(none, &dir, none, MsFlags::MS_SHARED, none).unwrap();
     fs::create_dir(dir.join("sub")).unwrap();
-    let spec = with_capabilities(script("mount -t tmpfs none /vol/sub; echo ready; sleep 600"), &[
-        "CAP_SYS_ADMIN",
-    ])
+    let spec = with_capabilities(
+        script("mount -t tmpfs none /vol/sub; echo ready; sleep 600"),
+        &["CAP_SYS_ADMIN"],
+    )
     .mount("bind", &dir, "/vol", &["rbind", "rshared"]);
     let mut c = container(&lab, &spec, Streams::OUTPUT);
     c.run();
@@ -351,13 +362,19 @@ fn standard_streams_can_be_opened_again() {
     let text = "echo out > /dev/stdout; echo err > /dev/stderr";
     let mut c = container(&lab, &script(text).user(1000, 1000), Streams::ALL);
     let ran = c.run_to_end();
-    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out\n", "err\n"));
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("out\n", "err\n")
+    );
     let c = container(&lab, &mapped(["sleep", "600"]), Streams::OUTPUT);
     c.run();
     let mut process = c.spec.process(["sh", "-c", text]);
     *process.pointer_mut("/user").unwrap() = json!({ "uid": 1000, "gid": 1000 });
     let ran = c.exec_process("e", &process);
-    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out\n", "err\n"));
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("out\n", "err\n")
+    );
 }
 
 #[test]
@@ -365,7 +382,9 @@ fn exec_has_the_containers_ids_and_nothing_of_the_host() {
     let lab = Lab::new();
     let c = container(&lab, &mapped(["sleep", "600"]), Streams::OUTPUT);
     let init = c.run();
-    let mut process = c.spec.process(["sh", "-c", "id -u; ls /proc/self/fd; exec sleep 600"]);
+    let mut process = c
+        .spec
+        .process(["sh", "-c", "id -u; ls /proc/self/fd; exec sleep 600"]);
     *process.pointer_mut("/user/uid").unwrap() = json!(1000);
     let mut stdio = c.add_exec_with("e", &process, Streams::OUTPUT);
     let pid = c.try_start("e").unwrap();
@@ -401,18 +420,27 @@ fn hooks_run_as_in_any_container() {
     let dir = lab.dir().join("snapshots/hooks");
     fs::create_dir(&dir).unwrap();
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-    let spec = HookKind::ALL.iter().fold(mapped(["sleep", "600"]), |spec, kind| {
-        let inside = *kind == HookKind::StartContainer;
-        let place = if inside { "/hooks" } else { dir.to_str().unwrap() };
-        let text = format!("id -u > {place}/{}; pwd >> {place}/{0}", kind.key());
-        spec.hook(*kind, "/bin/sh", &["sh", "-c", &text])
-    });
+    let spec = HookKind::ALL
+        .iter()
+        .fold(mapped(["sleep", "600"]), |spec, kind| {
+            let inside = *kind == HookKind::StartContainer;
+            let place = if inside {
+                "/hooks"
+            } else {
+                dir.to_str().unwrap()
+            };
+            let text = format!("id -u > {place}/{}; pwd >> {place}/{0}", kind.key());
+            spec.hook(*kind, "/bin/sh", &["sh", "-c", &text])
+        });
     let spec = spec.mount("bind", &dir, "/hooks", &["rbind"]);
     let c = container(&lab, &spec, Streams::OUTPUT);
     fs::set_permissions(c.bundle.path(), fs::Permissions::from_mode(0o711)).unwrap();
     fs::set_permissions(lab.dir().join("bundles"), fs::Permissions::from_mode(0o711)).unwrap();
     c.run();
-    assert_eq!(c.exec("e", ["cat", "/hooks/startContainer"]).stdout, "0\n/\n");
+    assert_eq!(
+        c.exec("e", ["cat", "/hooks/startContainer"]).stdout,
+        "0\n/\n"
+    );
     c.kill_and_wait();
     c.delete().unwrap();
     for kind in HookKind::ALL {
@@ -484,12 +512,16 @@ fn maps_that_make_no_sense_are_refused() {
     refuses(&spec, &["linux.gidMappings", "missing"]);
     let spec = mapped(["true"]).without_namespace("user");
     refuses(&spec, &["linux.uidMappings", "user namespace"]);
-    refuses(&mapped(["true"]).user(SIZE, 0), &["process.user.uid", "65536"]);
+    refuses(
+        &mapped(["true"]).user(SIZE, 0),
+        &["process.user.uid", "65536"],
+    );
 }
 
 #[test]
 fn devices_that_the_host_does_not_have_are_refused() {
-    let device = |path: &str, minor: u32| json!({ "path": path, "type": "c", "major": 1, "minor": minor });
+    let device =
+        |path: &str, minor: u32| json!({ "path": path, "type": "c", "major": 1, "minor": minor });
     let spec = mapped(["true"]).set("/linux/devices/-", device("/dev/hull-none", 3));
     refuses(&spec, &["/dev/hull-none", "no such file"]);
     let spec = mapped(["true"]).set("/linux/devices/-", device("/dev/null", 5));
@@ -531,5 +563,8 @@ fn missing_mount_source_is_named() {
 
 #[test]
 fn missing_program_is_named() {
-    refuses(&mapped(["/no/such/program"]), &["/no/such/program", "no such file"]);
+    refuses(
+        &mapped(["/no/such/program"]),
+        &["/no/such/program", "no such file"],
+    );
 }

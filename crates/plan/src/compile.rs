@@ -9,8 +9,8 @@ mod filter;
 
 use crate::device_rules::DENY_ALL;
 use hull_abi::{
-    CapabilitySets, Cpu, HookState, Hooks, IdMaps, Memory, NamespaceKind, NamespacePlan, Payload, Plan,
-    Process, Resources, Rlimit, Root, User,
+    CapabilitySets, Cpu, HookState, Hooks, IdMaps, Memory, NamespaceKind, NamespacePlan, Payload,
+    Plan, Process, Resources, Rlimit, Root, User,
 };
 
 /// User and group of every compiler. They own no file and no other process: above all ranges that

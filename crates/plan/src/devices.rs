@@ -44,7 +44,8 @@ pub(crate) fn lower(
     let mut listed: Vec<Device> = Vec::new();
     let is_made = !namespaces.iter().any(|n| n.kind == NamespaceKind::User);
     for (i, device) in linux.devices().iter().flatten().enumerate() {
-        let wants = device.file_mode().is_some() || device.uid().is_some() || device.gid().is_some();
+        let wants =
+            device.file_mode().is_some() || device.uid().is_some() || device.gid().is_some();
         let device = node(device, &format!("linux.devices[{i}]"))?;
         if wants && !is_made && !device.is_fifo() {
             warnings.push(format!(

@@ -61,9 +61,9 @@ pub(crate) fn ranges(
                 ("container", earlier.container, range.container),
                 ("host", earlier.host, range.host),
             ];
-            let crossing = both.iter().find(|(_, one, other)| {
-                overlap((*one, earlier.size), (*other, range.size))
-            });
+            let crossing = both
+                .iter()
+                .find(|(_, one, other)| overlap((*one, earlier.size), (*other, range.size)));
             if let Some((side, ..)) = crossing {
                 let why = format!("ids of the {side} are in line {j} already");
                 return Err(Invalid::new(field(), why));
@@ -116,8 +116,18 @@ pub(crate) fn check_user(user: &User, maps: &IdMaps) -> Result<(), Invalid> {
         Some(_) => Ok(()),
         None => Err(Invalid::new(field(), format!("{by} does not map {id}"))),
     };
-    check(&maps.uids, user.uid, &|| "process.user.uid".to_owned(), UIDS)?;
-    check(&maps.gids, user.gid, &|| "process.user.gid".to_owned(), GIDS)?;
+    check(
+        &maps.uids,
+        user.uid,
+        &|| "process.user.uid".to_owned(),
+        UIDS,
+    )?;
+    check(
+        &maps.gids,
+        user.gid,
+        &|| "process.user.gid".to_owned(),
+        GIDS,
+    )?;
     for (i, gid) in user.additional_gids.iter().enumerate() {
         let field = || format!("process.user.additionalGids[{i}]");
         check(&maps.gids, *gid, &field, GIDS)?;

@@ -3,8 +3,8 @@
 use crate::process::Context;
 use crate::{Host, Inputs, Invalid};
 use crate::{
-    config, devices, hooks, id_maps, mounts, namespaces, payload, process, resources, root, seccomp,
-    state, sysctl, time_offsets,
+    config, devices, hooks, id_maps, mounts, namespaces, payload, process, resources, root,
+    seccomp, state, sysctl, time_offsets,
 };
 use hull_abi::{ExecPlan, Plan, Resources, Seccomp, TRACE_ANNOTATION};
 use oci_spec::runtime::{Linux, Spec};

@@ -119,7 +119,10 @@ fn id_map(
     container: &IdMaps,
     field: &str,
 ) -> Result<Option<MountIdMap>, Invalid> {
-    let (uids, gids) = (format!("{field}.uidMappings"), format!("{field}.gidMappings"));
+    let (uids, gids) = (
+        format!("{field}.uidMappings"),
+        format!("{field}.gidMappings"),
+    );
     let own = IdMaps {
         uids: id_maps::ranges(mount.uid_mappings(), &uids)?,
         gids: id_maps::ranges(mount.gid_mappings(), &gids)?,

@@ -34,7 +34,9 @@ pub(super) async fn follow(
             None => Err(broken("the pidfd of a process was lost")),
         },
         Ok(Ok((FromInit::Failed(error), _))) => Err(error),
-        Ok(Ok(_)) => Err(broken("the process in between did not say which one goes on")),
+        Ok(Ok(_)) => Err(broken(
+            "the process in between did not say which one goes on",
+        )),
         Ok(Err(_)) => Err(broken("the process died on its way into the container")),
         Err(_) => Err(broken(&format!(
             "the process is not in the container after {} s",

@@ -33,13 +33,10 @@ pub(super) fn make(
     let mut files = files.filter(|_| plan.has_namespace(NamespaceKind::User));
     // The modes are the spec's, whatever mask we inherited; the process gets its own mask later.
     let before = umask(Mode::empty());
-    let made = plan
-        .devices
-        .iter()
-        .try_for_each(|device| match &mut files {
-            Some(files) if !device.is_fifo() => bind(root, device, &files.next_device()?),
-            _ => node(root, device),
-        });
+    let made = plan.devices.iter().try_for_each(|device| match &mut files {
+        Some(files) if !device.is_fifo() => bind(root, device, &files.next_device()?),
+        _ => node(root, device),
+    });
     // Hooks are still to come and expect what we were started with.
     umask(before);
     made?;
@@ -113,12 +110,7 @@ pub(super) fn host_node(device: &Device) -> Result<OwnedFd, SetupError> {
             "it is not the device {}:{}, and in a user namespace none can be made",
             device.major, device.minor
         );
-        return Err(because(
-            Step::Devices,
-            Blame::Caller,
-            action(),
-            &cause,
-        ));
+        return Err(because(Step::Devices, Blame::Caller, action(), &cause));
     }
     clone_tree_at(&node, false).at(Step::Devices, action)
 }
@@ -130,11 +122,8 @@ fn bind(root: &InRoot, device: &Device, tree: &OwnedFd) -> Result<(), SetupError
         .parent(&device.path, 0o755)
         .at(Step::Devices, action)
         .blame(Blame::Image)?;
-    let flags = OFlag::O_CREAT
-        | OFlag::O_EXCL
-        | OFlag::O_WRONLY
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_CLOEXEC;
+    let flags =
+        OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     match openat(&parent, name, flags, Mode::from_bits_truncate(0o600)) {
         Ok(_) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno).at(Step::Devices, action).blame(Blame::Image),

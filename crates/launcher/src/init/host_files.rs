@@ -82,9 +82,7 @@ fn missing(step: Step) -> SetupError {
 /// peers in a user namespace, which must not mount anything on the host.
 fn propagation(plan: &Plan) -> MsFlags {
     match plan.root.propagation {
-        Some(Propagation::Shared) if !plan.has_namespace(NamespaceKind::User) => {
-            MsFlags::MS_SHARED
-        }
+        Some(Propagation::Shared) if !plan.has_namespace(NamespaceKind::User) => MsFlags::MS_SHARED,
         Some(Propagation::Private | Propagation::Unbindable) => MsFlags::MS_PRIVATE,
         Some(Propagation::Slave | Propagation::Shared) | None => MsFlags::MS_SLAVE,
     }

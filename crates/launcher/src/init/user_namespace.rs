@@ -51,8 +51,9 @@ pub(super) fn with_maps(single: &SingleThreaded, maps: &IdMaps) -> Result<OwnedF
     };
     match clone3(single, args).map_err(by_clone)? {
         Cloned::Parent { pid, pidfd } => {
-            let made = write_maps(pid, maps)
-                .and_then(|()| open_namespace(NamespaceKind::User, &format!("/proc/{pid}/ns/user")));
+            let made = write_maps(pid, maps).and_then(|()| {
+                open_namespace(NamespaceKind::User, &format!("/proc/{pid}/ns/user"))
+            });
             drop(alive);
             reap(&pidfd).map_or_else(|| made, Err)
         }

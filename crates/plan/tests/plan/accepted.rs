@@ -89,6 +89,7 @@ fn binds_are_recognised_by_type_or_option() {
     let bind = |recursive| MountSource::Bind {
         source: "/run/bundle/s".to_owned(),
         recursive,
+        id_map: None,
     };
     for (typ, options, recursive) in [
         (json!("bind"), json!([]), false),

@@ -18,6 +18,7 @@ mod refused;
 mod refused_linux;
 mod trace;
 mod update;
+mod users;
 
 use hull_abi::{ContainerId, Plan};
 use hull_plan::{Host, Inputs, Invalid, lower};

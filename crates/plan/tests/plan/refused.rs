@@ -290,12 +290,38 @@ fn mounts() {
         (
             at,
             json!([{ "destination": "/a", "source": "/s", "options": ["bind", "idmap"] }]),
-            "mounts[0].options: an id-mapped mount is not supported yet",
+            "mounts[0].options: idmap without maps of the mount takes the container's, which are not \
+             given",
         ),
         (
             at,
-            json!([{ "destination": "/a", "uidMappings": [{ "size": 1 }] }]),
-            "mounts[0].uidMappings: an id-mapped mount is not supported yet",
+            json!([{ "destination": "/a", "type": "bind", "uidMappings": [{ "size": 1 }] }]),
+            "mounts[0].gidMappings: a mount has both maps or none",
+        ),
+        (
+            at,
+            json!([{ "destination": "/a", "type": "bind", "gidMappings": [{ "size": 1 }] }]),
+            "mounts[0].uidMappings: a mount has both maps or none",
+        ),
+        (
+            at,
+            json!([{
+                "destination": "/a",
+                "type": "tmpfs",
+                "uidMappings": [{ "size": 1 }],
+                "gidMappings": [{ "size": 1 }],
+            }]),
+            "mounts[0]: only a bind mount can be id-mapped",
+        ),
+        (
+            at,
+            json!([{
+                "destination": "/a",
+                "type": "bind",
+                "uidMappings": [{ "size": 1 }],
+                "gidMappings": [{ "size": 1 }, { "containerID": 9, "size": 0 }],
+            }]),
+            "mounts[0].gidMappings[1].size: it is 0",
         ),
     ]);
 }
