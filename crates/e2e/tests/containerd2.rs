@@ -204,3 +204,22 @@ fn image_of_one_wasm_file_runs() {
     };
     assert_eq!(case.run(&[], &[]).ok(), "hello from Wasm\n");
 }
+
+/// The overlay's layers are mapped; without `--remap-labels` ctr has them copied.
+#[test]
+fn user_namespace_with_mapped_and_with_copied_layers() {
+    let Some(case) = case() else { return };
+    let map = "0:100000:65536";
+    let text =
+        "stat -c %u:%g / /bin/busybox; touch /made; stat -c %u /made; cat /proc/self/uid_map";
+    for more in [["--remap-labels"].as_slice(), &[]] {
+        let flags = [&["--uidmap", map, "--gidmap", map], more].concat();
+        let seen = case.run(&flags, &["sh", "-c", text]).ok();
+        let words: Vec<&str> = seen.split_whitespace().collect();
+        assert_eq!(
+            words,
+            ["0:0", "0:0", "0", "0", "100000", "65536"],
+            "{more:?}"
+        );
+    }
+}

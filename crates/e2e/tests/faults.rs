@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+use std::os::unix::fs::chown;
+
 use hull_e2e::{HookKind, Lab, Spec, block, cgroup, procfs};
 
 /// Steps on the way to the gate, in their order.
@@ -26,6 +28,19 @@ const CREATE: [&str; 18] = [
     "program",
     "gate",
 ];
+/// Steps of the process in between, which an init with shifted clocks and a user namespace has, and
+/// the first ones behind it.
+const BETWEEN: [&str; 9] = [
+    "plan",
+    "join cgroup",
+    "namespaces",
+    "time offsets",
+    "clone",
+    "id maps",
+    "session",
+    "mounts",
+    "gate",
+];
 /// Steps behind it.
 const START: [&str; 2] = ["startContainer hooks", "exec"];
 
@@ -42,10 +57,19 @@ fn spec() -> Spec {
         })
 }
 
+fn spec_with_process_between() -> Spec {
+    let bind = std::path::Path::new("/etc");
+    Spec::new(["sleep", "600"])
+        .user_namespace(100_000, 65_536)
+        .namespace("time", None)
+        .mount("bind", bind, "/run/etc", &["bind"])
+}
+
 #[track_caller]
-fn create_fails(step: &str, what: &str) {
+fn create_fails(spec: &Spec, step: &str, what: &str) {
     let lab = Lab::with_fault(&format!("{step}:{what}"));
-    let c = lab.container(&spec());
+    let c = lab.container(spec);
+    chown(c.upper(), Some(100_000), Some(100_000)).unwrap();
     for _ in 0..2 {
         let error = c.try_create().unwrap_err();
         let text = error.message();
@@ -68,12 +92,25 @@ fn create_fails(step: &str, what: &str) {
 
 #[test]
 fn every_step_of_create_can_fail() {
-    CREATE.iter().for_each(|step| create_fails(step, "fail"));
+    CREATE
+        .iter()
+        .for_each(|step| create_fails(&spec(), step, "fail"));
 }
 
 #[test]
 fn a_process_can_be_killed_at_every_step_of_create() {
-    CREATE.iter().for_each(|step| create_fails(step, "kill"));
+    CREATE
+        .iter()
+        .for_each(|step| create_fails(&spec(), step, "kill"));
+}
+
+#[test]
+fn a_process_in_between_can_fail_or_be_killed_at_every_step() {
+    for step in BETWEEN {
+        for what in ["fail", "kill"] {
+            create_fails(&spec_with_process_between(), step, what);
+        }
+    }
 }
 
 #[test]
@@ -112,6 +149,16 @@ fn delete_action_finishes_what_a_killed_delete_left() {
 /// An exec that dies on its way leaves the container as it was.
 #[test]
 fn exec_can_fail_or_be_killed_at_every_step_before_its_program() {
+    exec_fails(&Spec::new(["sleep", "600"]));
+}
+
+#[test]
+fn exec_into_a_user_namespace_can_fail_or_be_killed_at_every_step() {
+    exec_fails(&spec_with_process_between());
+}
+
+#[track_caller]
+fn exec_fails(spec: &Spec) {
     for step in [
         "plan",
         "join cgroup",
@@ -122,7 +169,8 @@ fn exec_can_fail_or_be_killed_at_every_step_before_its_program() {
     ] {
         for what in ["fail", "kill"] {
             let lab = Lab::with_fault(&format!("exec {step}:{what}"));
-            let c = lab.container(&Spec::new(["sleep", "600"]));
+            let c = lab.container(spec);
+            chown(c.upper(), Some(100_000), Some(100_000)).unwrap();
             let pid = c.run();
             let stdio = c.add_exec("e", ["true"]);
             let error = c.try_start("e").unwrap_err();

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use hull_e2e::{Lab, Ran, Spec, Streams, cgroup, is_one_clear_line, procfs};
+use hull_e2e::{Lab, Ran, Spec, Streams, block, cgroup, is_one_clear_line, procfs};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 
@@ -190,4 +190,46 @@ fn maps_that_make_no_sense_are_refused() {
         .set("/mounts/7/uidMappings", map(0, 1, 1))
         .set("/mounts/7/gidMappings", map(0, 1, 1));
     refuses(&spec, &["mounts[7]", "bind mount"]);
+}
+
+/// As containerd 2.x asks for it: the layers of the image are root's on disk and root's inside.
+#[test]
+fn layers_of_an_image_are_mapped() {
+    let lab = Lab::new();
+    let text = "stat -c %u:%g / /bin/busybox; touch /bin/made; stat -c %u:%g /bin/made; \
+                grep -c overlay /proc/mounts";
+    let c = lab.container(&script(text).user_namespace(ROOT, SIZE));
+    chown(c.upper(), Some(ROOT), Some(ROOT)).unwrap();
+    let mut request = c.create_request();
+    let options = &mut request.rootfs.first_mut().unwrap().options;
+    options.extend(["uidmap", "gidmap"].map(|map| format!("{map}=0:{ROOT}:{SIZE}")));
+    block(c.task.create(&request)).unwrap();
+    // Nothing but the overlay is to be seen on the host.
+    let rootfs = c.bundle.rootfs().display().to_string();
+    assert_eq!(procfs::mounts_naming(&rootfs).len(), 1);
+    c.start();
+    let mut c = c;
+    let (stdout, _) = hull_e2e::read_output(&mut c.stdio);
+    assert_eq!((c.wait(), stdout.as_str()), (0, "0:0\n0:0\n0:0\n1\n"));
+    let made = fs::metadata(c.upper().join("bin/made")).unwrap();
+    assert_eq!(made.uid(), ROOT);
+}
+
+#[test]
+fn maps_of_layers_that_make_no_sense_are_refused() {
+    let lab = Lab::new();
+    let c = lab.container(&script("true").user_namespace(ROOT, SIZE));
+    for (options, part) in [
+        (["uidmap=0:1:1", "index=off"], "gidmap is missing"),
+        (["uidmap=0:1", "gidmap=0:1:1"], "no map of ids"),
+        (["uidmap=0:1:1", "gidmap=0:1:1,0:1:1"], "gid_map"),
+    ] {
+        let mut request = c.create_request();
+        let given = &mut request.rootfs.first_mut().unwrap().options;
+        given.extend(options.map(str::to_owned));
+        let error = block(c.task.create(&request)).unwrap_err();
+        is_one_clear_line(error.message(), &[part]);
+        let rootfs = c.bundle.rootfs().display().to_string();
+        assert!(procfs::mounts_naming(&rootfs).is_empty());
+    }
 }

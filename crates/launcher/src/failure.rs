@@ -60,7 +60,7 @@ pub(crate) fn by_clone(errno: Errno) -> SetupError {
         Errno::ENOSPC => {
             "no more namespaces: a limit of the host (/proc/sys/user) or of nesting is reached"
         }
-        _ => return by_errno(Step::Clone, action, errno),
+        other => return by_errno(Step::Clone, action, other),
     };
     SetupError {
         cause: cause.to_owned(),

@@ -1,6 +1,7 @@
 //! Jobs on the host's side that may block: mounting and unmounting the root file system, cgroups,
 //! hooks. Each runs in a child of its own, so that it may take its time, change its directory or die.
 
+mod mapped_rootfs;
 mod rootfs;
 mod wasm;
 
@@ -10,6 +11,7 @@ use crate::{hook, step};
 use hull_abi::{
     Blame, CgroupPaths, CgroupSetup, FromInit, Hook, HostJob, HostMount, SetupError, Step,
 };
+use hull_sys::single::SingleThreaded;
 pub use rootfs::unmount as unmount_rootfs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -21,7 +23,12 @@ const MAX_JOB: u64 = 16 << 20;
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Does the job in `body` and says that it is done.
-pub(crate) fn run(sync: &Sync, body: OwnedFd, file: Option<OwnedFd>) -> Result<(), SetupError> {
+pub(crate) fn run(
+    single: &SingleThreaded,
+    sync: &Sync,
+    body: OwnedFd,
+    file: Option<OwnedFd>,
+) -> Result<(), SetupError> {
     step::note(Step::Plan);
     let bytes =
         hull_sys::fd::read_to_end(body, MAX_JOB).at(Step::Plan, || "read a job".to_owned())?;
@@ -33,20 +40,25 @@ pub(crate) fn run(sync: &Sync, body: OwnedFd, file: Option<OwnedFd>) -> Result<(
             &e.to_string(),
         )
     })?;
-    let brought = perform(sync, job, file)?;
+    let brought = perform(single, sync, job, file)?;
     let fds: Vec<_> = brought.iter().map(AsFd::as_fd).collect();
     let moments = step::moments();
     sync.send_fds(Step::Plan, &FromInit::Done { moments }, &fds)
 }
 
 /// Gives what the job was to bring.
-fn perform(sync: &Sync, job: HostJob, file: Option<OwnedFd>) -> Result<Vec<OwnedFd>, SetupError> {
+fn perform(
+    single: &SingleThreaded,
+    sync: &Sync,
+    job: HostJob,
+    file: Option<OwnedFd>,
+) -> Result<Vec<OwnedFd>, SetupError> {
     let done = match job {
         HostJob::Prepare {
             mounts,
             rootfs,
             cgroup,
-        } => prepare(&mounts, &rootfs, cgroup.as_ref()),
+        } => prepare(single, &mounts, &rootfs, cgroup.as_ref()),
         HostJob::Release {
             rootfs,
             unmount,
@@ -91,12 +103,13 @@ fn perform(sync: &Sync, job: HostJob, file: Option<OwnedFd>) -> Result<Vec<Owned
 }
 
 fn prepare(
+    single: &SingleThreaded,
     mounts: &[HostMount],
     rootfs: &str,
     cgroup: Option<&CgroupSetup>,
 ) -> Result<(), SetupError> {
     step::begin(Step::RootfsMount)?;
-    rootfs::mount(mounts, rootfs)?;
+    rootfs::mount(single, mounts, rootfs)?;
     let made = step::begin(Step::Cgroup).and_then(|()| match cgroup {
         Some(setup) => hull_cgroup::create(setup).map_err(|e| from_cgroup(Step::Cgroup, &e)),
         None => Ok(()),

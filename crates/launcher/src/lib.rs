@@ -15,6 +15,7 @@ mod failure;
 mod fault;
 mod hook;
 pub mod host;
+mod id_maps;
 mod init;
 pub mod server;
 mod spawn;

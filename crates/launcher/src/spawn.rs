@@ -266,7 +266,7 @@ fn child(single: &SingleThreaded, spawn: Spawn, fds: Fds) -> ! {
             let init = fds.init.ok_or_else(missing);
             init.and_then(|init| init::run_exec(single, &sync, fds.body, init, &membership))
         }
-        Spawn::Job => host::run(&sync, fds.body, fds.file),
+        Spawn::Job => host::run(single, &sync, fds.body, fds.file),
     });
     match outcome {
         Ok(()) => process::exit_now(0),

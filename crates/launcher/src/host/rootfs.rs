@@ -1,10 +1,13 @@
 //! The root file system that containerd's snapshotter describes, mounted on a directory of the
 //! bundle in the host's mount namespace, where hooks and other tools expect it.
 
+use super::mapped_rootfs;
 use crate::failure::{At, Blamed, because};
 use hull_abi::{Blame, HostMount, SetupError, Step};
 use hull_sys::Errno;
 use hull_sys::fs::InRoot;
+use hull_sys::mount::move_mount;
+use hull_sys::single::SingleThreaded;
 use nix::mount::{MntFlags, MsFlags, mount as mount2, umount2};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +19,11 @@ const MAX_DATA: usize = 4095;
 const UNMOUNT_ATTEMPTS: u32 = 10;
 
 /// Applies the mounts in order; on failure the earlier ones are undone.
-pub(super) fn mount(mounts: &[HostMount], rootfs: &str) -> Result<(), SetupError> {
+pub(super) fn mount(
+    single: &SingleThreaded,
+    mounts: &[HostMount],
+    rootfs: &str,
+) -> Result<(), SetupError> {
     if mounts.is_empty() {
         return Ok(());
     }
@@ -30,7 +37,7 @@ pub(super) fn mount(mounts: &[HostMount], rootfs: &str) -> Result<(), SetupError
     }
     mounts
         .iter()
-        .try_for_each(|m| mount_one(m, rootfs))
+        .try_for_each(|m| mount_one(single, m, rootfs))
         .inspect_err(|_| {
             // The first failure is the one to report.
             drop(unmount(Path::new(rootfs)));
@@ -102,7 +109,7 @@ fn propagation(word: &str) -> Option<MsFlags> {
     })
 }
 
-fn mount_one(wanted: &HostMount, rootfs: &str) -> Result<(), SetupError> {
+fn mount_one(single: &SingleThreaded, wanted: &HostMount, rootfs: &str) -> Result<(), SetupError> {
     let action = || {
         format!(
             "mount {} {:?} on {rootfs:?}{}",
@@ -127,6 +134,15 @@ fn mount_one(wanted: &HostMount, rootfs: &str) -> Result<(), SetupError> {
         Some(fd) => PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())),
         None => PathBuf::from(rootfs),
     };
+    if let Some(maps) = mapped_rootfs::take(wanted, &mut parsed.data)? {
+        let tree = mapped_rootfs::make(single, wanted, parsed.flags, &parsed.data, &maps)?;
+        let place = match sub {
+            Some(fd) => InRoot::from_fd(fd),
+            None => InRoot::open(&target).at(Step::RootfsMount, action)?,
+        };
+        move_mount(tree, &place).at(Step::RootfsMount, action)?;
+        return finish(&parsed, &target).at(Step::RootfsMount, action);
+    }
     let data = shortened(&parsed.data).at(Step::RootfsMount, action)?;
     mount2(
         Some(wanted.source.as_str()),
@@ -137,15 +153,20 @@ fn mount_one(wanted: &HostMount, rootfs: &str) -> Result<(), SetupError> {
     )
     .at(Step::RootfsMount, action)
     .blame(Blame::Host)?;
+    finish(&parsed, &target).at(Step::RootfsMount, action)
+}
+
+/// What a mount takes in further calls.
+fn finish(parsed: &Parsed, target: &Path) -> Result<(), Errno> {
     let none: Option<&str> = None;
     let attributes = parsed.flags - MsFlags::MS_BIND - MsFlags::MS_REC;
     if parsed.flags.contains(MsFlags::MS_BIND) && !attributes.is_empty() {
         // A bind takes its attributes in a second call (mount(2)).
         let again = attributes | MsFlags::MS_BIND | MsFlags::MS_REMOUNT;
-        mount2(none, &target, none, again, none).at(Step::RootfsMount, action)?;
+        mount2(none, target, none, again, none)?;
     }
     if !parsed.propagation.is_empty() {
-        mount2(none, &target, none, parsed.propagation, none).at(Step::RootfsMount, action)?;
+        mount2(none, target, none, parsed.propagation, none)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::{FromHost, Membership, Newborn, cgroups, inside, namespaces, read_pla
 use super::{step, user_namespace};
 use crate::failure::{At, because, by_clone};
 use crate::fault;
+use crate::id_maps;
 use crate::spawn::clone_flag;
 use crate::sync::Sync;
 use hull_abi::{Blame, FromInit, IdMaps, NamespaceKind, Plan, SetupError, Step};
@@ -100,7 +101,7 @@ pub(super) fn clone_onward(onward: Onward<'_>) -> Result<Side, SetupError> {
     match clone3(onward.single, args).map_err(by_clone)? {
         Cloned::Parent { pid, pidfd } => {
             if let Some(maps) = onward.id_maps {
-                user_namespace::write_maps(pid, maps)?;
+                id_maps::write_maps(pid, maps)?;
             }
             let word = FromInit::Cloned { pid };
             onward.sync.send_fds(Step::Clone, &word, &[pidfd.as_fd()])?;

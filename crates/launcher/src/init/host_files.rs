@@ -2,8 +2,9 @@
 //! with a user namespace. The process in between opens it in the host's mount namespace; the
 //! container's process inherits mounts that are attached nowhere.
 
-use super::{devices, mounts, user_namespace};
+use super::{devices, mounts};
 use crate::failure::{At, Blamed, because};
+use crate::id_maps;
 use hull_abi::{
     Blame, IdMaps, Mount, MountIdMap, MountSource, NamespaceKind, Plan, Propagation, SetupError,
     Step,
@@ -116,7 +117,7 @@ impl Maps<'_> {
         let at = match self.made.iter().position(|(known, _)| known == maps) {
             Some(at) => at,
             None => {
-                let namespace = user_namespace::with_maps(self.single, maps)?;
+                let namespace = id_maps::namespace_with(self.single, maps)?;
                 self.made.push((maps.clone(), namespace));
                 self.made.len() - 1
             }

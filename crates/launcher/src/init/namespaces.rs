@@ -4,6 +4,7 @@
 use crate::failure::{At, Blamed, because};
 use crate::fault;
 use crate::spawn::{clone_flag, open_namespace};
+use crate::step;
 use hull_abi::{Blame, NamespaceKind, Plan, SetupError, Step, TimeOffset};
 use hull_sys::ns;
 use nix::sys::stat::{fstat, stat};
@@ -99,6 +100,7 @@ pub(super) fn shift_clocks(plan: &Plan) -> Result<(), SetupError> {
     if !plan.has_new_namespace(NamespaceKind::Time) {
         return Ok(());
     }
+    step::begin(Step::TimeOffsets)?;
     ns::unshare(clone_flag(NamespaceKind::Time))
         .at(Step::TimeOffsets, || "make the time namespace".to_owned())?;
     if plan.time_offsets.is_empty() {
