@@ -98,6 +98,27 @@ fn member_may_share_the_pid_namespace_too() {
     assert!(ran.stdout.starts_with("sleep 600 0\n"), "{ran:?}");
 }
 
+/// The sandbox of such a pod: whoever made its user namespace made its network in it, the rest is new.
+#[test]
+fn other_namespaces_are_new_and_belong_to_the_joined_one() {
+    let lab = Lab::new();
+    let holder = sandbox(&lab);
+    let text = "set -e; hostname inside; hostname; ls /sys/class/net; stat -c %u /dev/mqueue; \
+                mkdir /mnt; mount -t tmpfs none /mnt; cat /proc/sys/kernel/msgmax";
+    let spec = member(pid(&holder), text)
+        .namespace("ipc", None)
+        .namespace("uts", None)
+        .set("/linux/sysctl", json!({ "kernel.msgmax": "4321" }));
+    let spec = ["bounding", "effective", "permitted"]
+        .iter()
+        .fold(with_maps(spec, ROOT, SIZE), |spec, set| {
+            spec.set(&format!("/process/capabilities/{set}/-"), "CAP_SYS_ADMIN")
+        });
+    let ran = container(&lab, &spec).run_to_end();
+    assert_eq!(ran.stdout, "inside\nlo\n0\n4321\n", "{ran:?}");
+    assert_eq!(holder.exec("e", ["hostname"]).stdout, "pod\n");
+}
+
 #[test]
 fn user_of_a_member_owns_its_streams() {
     let lab = Lab::new();

@@ -50,21 +50,27 @@ pub(crate) fn because(step: Step, blame: Blame, action: String, cause: &str) -> 
     }
 }
 
-/// A failure of clone3(2), whose error number for too many processes asks to try again.
+/// What the error numbers of clone3(2) mean that ask for something else than they say.
+const LIMITS: [(Errno, &str); 2] = [
+    (
+        Errno::EAGAIN,
+        "no more processes: pids.limit of the container, or a limit of the host, is reached",
+    ),
+    (
+        Errno::ENOSPC,
+        "no more namespaces: a limit of the host (/proc/sys/user) or of nesting is reached",
+    ),
+];
+
+/// A failure of clone3(2).
 pub(crate) fn by_clone(errno: Errno) -> SetupError {
-    let action = "clone3".to_owned();
-    let cause = match errno {
-        Errno::EAGAIN => {
-            "no more processes: pids.limit of the container, or a limit of the host, is reached"
-        }
-        Errno::ENOSPC => {
-            "no more namespaces: a limit of the host (/proc/sys/user) or of nesting is reached"
-        }
-        other => return by_errno(Step::Clone, action, other),
-    };
-    SetupError {
-        cause: cause.to_owned(),
-        ..by_errno(Step::Clone, action, errno)
+    let error = by_errno(Step::Clone, "clone3".to_owned(), errno);
+    match LIMITS.iter().find(|(limit, _)| *limit == errno) {
+        Some((_, cause)) => SetupError {
+            cause: (*cause).to_owned(),
+            ..error
+        },
+        None => error,
     }
 }
 

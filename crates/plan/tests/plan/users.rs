@@ -313,7 +313,7 @@ fn time_offsets() {
 
 /// The rules of the kernel's map_write(), by another way: every id on its own.
 fn kernel_takes(map: &[(u32, u32, u32)]) -> bool {
-    let all = |first: u32, size: u32| (u64::from(first)..u64::from(first) + u64::from(size));
+    let all = |first: u32, size: u32| u64::from(first)..u64::from(first) + u64::from(size);
     let distinct = |side: fn(&(u32, u32, u32)) -> u32| {
         let ids: Vec<u64> = map
             .iter()
