@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use hull_e2e::{Lab, Ran, Spec, Streams, block, cgroup, is_one_clear_line, procfs};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -17,13 +18,13 @@ fn map(container: u32, host: u32, size: u32) -> Value {
     json!([{ "containerID": container, "hostID": host, "size": size }])
 }
 
-/// A directory with one of root's and one of user 7's in it. Linux 6.1, on which this runs as well,
-/// cannot map a tmpfs.
+/// A directory with one of root's and one of user 7's in it. On a disk: Linux 6.1, on which this runs
+/// as well, cannot map a tmpfs.
 struct Volume(PathBuf);
 
 impl Volume {
     fn new(lab: &Lab) -> Self {
-        let dir = lab.dir().join("snapshots/volume");
+        let dir = Path::new("/var/tmp").join(lab.tag());
         fs::create_dir(&dir).unwrap();
         for (name, owner) in [("roots", 0), ("sevens", 7)] {
             fs::create_dir(dir.join(name)).unwrap();
@@ -42,6 +43,12 @@ impl Volume {
     /// A mount of it at /vol.
     fn mounted(&self, spec: Spec, options: &[&str], maps: Option<(Value, Value)>) -> Spec {
         mounted(spec, &self.0, options, maps)
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
     }
 }
 
@@ -187,12 +194,20 @@ fn maps_that_make_no_sense_are_refused() {
 #[test]
 fn layers_of_an_image_are_mapped() {
     let lab = Lab::new();
-    let text = "stat -c %u:%g / /bin/busybox; touch /bin/made; stat -c %u:%g /bin/made; \
+    let text = "stat -c %u:%g / /bin/busybox /file; touch /bin/made; stat -c %u:%g /bin/made; \
                 grep -c overlay /proc/mounts";
     let c = lab.container(&script(text).user_namespace(ROOT, SIZE));
     chown(c.upper(), Some(ROOT), Some(ROOT)).unwrap();
+    let volume = Volume::new(&lab);
+    let mut copy = Command::new("cp");
+    copy.arg("-a").arg(lab.image().rootfs()).arg(&volume.0);
+    assert!(copy.status().unwrap().success());
     let mut request = c.create_request();
     let options = &mut request.rootfs.first_mut().unwrap().options;
+    options.retain(|option| !option.starts_with("lowerdir="));
+    let layers = [volume.0.join("sevens"), volume.0.join("rootfs")];
+    let layers = layers.map(|layer| layer.display().to_string()).join(":");
+    options.push(format!("lowerdir={layers}"));
     options.extend(["uidmap", "gidmap"].map(|map| format!("{map}=0:{ROOT}:{SIZE}")));
     block(c.task.create(&request)).unwrap();
     // Nothing but the overlay is to be seen on the host.
@@ -201,9 +216,10 @@ fn layers_of_an_image_are_mapped() {
     c.start();
     let mut c = c;
     let (stdout, _) = hull_e2e::read_output(&mut c.stdio);
-    assert_eq!((c.wait(), stdout.as_str()), (0, "0:0\n0:0\n0:0\n1\n"));
+    assert_eq!((c.wait(), stdout.as_str()), (0, "0:0\n0:0\n7:7\n0:0\n1\n"));
     let made = fs::metadata(c.upper().join("bin/made")).unwrap();
     assert_eq!(made.uid(), ROOT);
+    drop(c);
 }
 
 #[test]

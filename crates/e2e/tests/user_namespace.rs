@@ -85,6 +85,8 @@ fn ids_are_mapped_inside_and_on_the_host() {
     assert_eq!(procfs::field(pid, "Uid"), Some(ids(ROOT + 5)));
     assert_eq!(procfs::field(pid, "Gid"), Some(ids(ROOT + 6)));
     assert_eq!(procfs::field(pid, "Groups").unwrap(), "100007");
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    assert_eq!(open, 3, "{:?}", procfs::descriptors(pid));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The maps of user namespaces: of a container's, and of those that only lend theirs to a mount.
 
-use crate::failure::{At, because, by_clone};
+use crate::failure::{At, Blamed, because, by_clone};
 use crate::spawn::open_namespace;
 use hull_abi::{Blame, IdMaps, NamespaceKind, SetupError, Step, map_text};
 use hull_sys::clone::{CloneArgs, Cloned, clone3};
+use hull_sys::mount::set_id_map;
 use hull_sys::single::SingleThreaded;
-use hull_sys::{fd, pidfd, process};
+use hull_sys::{Errno, fd, pidfd, process};
 use nix::fcntl::OFlag;
 use nix::libc::{CLONE_NEWUSER, SIGKILL};
 use std::os::fd::OwnedFd;
@@ -69,5 +70,22 @@ fn reap(pidfd: &OwnedFd) -> Option<SetupError> {
             Some(because(Step::IdMaps, Blame::Host, action(), cause))
         }
         Err(error) => Some(error),
+    }
+}
+
+/// Shows the files of a detached mount with other owners.
+pub(crate) fn apply(
+    tree: &OwnedFd,
+    namespace: &OwnedFd,
+    recursive: bool,
+    of: (Step, impl FnOnce() -> String),
+) -> Result<(), SetupError> {
+    let (step, action) = of;
+    match set_id_map(tree, namespace, recursive) {
+        Err(Errno::EINVAL) => {
+            let cause = "the file system of the source does not support id-mapped mounts";
+            Err(because(step, Blame::Caller, action(), cause))
+        }
+        other => other.at(step, action).blame(Blame::Caller),
     }
 }

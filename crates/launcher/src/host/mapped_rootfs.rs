@@ -9,14 +9,14 @@ use crate::failure::{At, because};
 use crate::id_maps;
 use hull_abi::{Blame, HostMount, IdMaps, IdRange, SetupError, Step};
 use hull_sys::Errno;
-use hull_sys::mount::{FsContext, clone_tree, move_mount, set_id_map};
+use hull_sys::mount::{FsContext, clone_tree, move_mount};
 use hull_sys::ns;
 use hull_sys::single::SingleThreaded;
 use nix::fcntl::{OFlag, open};
 use nix::libc::CLONE_NEWNS;
 use nix::mount::{MsFlags, mount as mount2};
 use nix::sys::stat::Mode;
-use nix::unistd::chdir;
+use nix::unistd::{chdir, mkdir};
 use std::os::fd::OwnedFd;
 
 const NONE: Option<&str> = None;
@@ -81,69 +81,64 @@ pub(super) fn make(
     maps: &IdMaps,
 ) -> Result<OwnedFd, SetupError> {
     let namespace = id_maps::namespace_with(single, maps)?;
+    let action = || describe(wanted);
     if flags.contains(MsFlags::MS_BIND) {
-        return mapped(&wanted.source, &namespace, flags.contains(MsFlags::MS_REC))
-            .at(Step::RootfsMount, || describe(wanted));
+        let recursive = flags.contains(MsFlags::MS_REC);
+        return mapped(&wanted.source, &namespace, recursive);
     }
     if wanted.fstype != "overlay" {
         return Err(refused(wanted, "only a bind mount and an overlay can be"));
     }
-    let action = || describe(wanted);
-    let flags_of_file = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let host =
-        open("/proc/self/ns/mnt", flags_of_file, Mode::empty()).at(Step::RootfsMount, action)?;
+    let lower = data.iter().find_map(|o| o.strip_prefix("lowerdir="));
+    let lower = lower.ok_or_else(|| refused(wanted, "the option lowerdir is missing"))?;
+    let layers = lower
+        .split(':')
+        .map(|path| mapped(path, &namespace, false))
+        .collect::<Result<Vec<_>, SetupError>>()?;
+    let read_only = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let host = open("/proc/self/ns/mnt", read_only, Mode::empty()).at(Step::RootfsMount, action)?;
     ns::unshare(CLONE_NEWNS).at(Step::RootfsMount, action)?;
-    let made = overlay(data, flags, &namespace).at(Step::RootfsMount, action);
+    let made = overlay(data, flags, &layers).at(Step::RootfsMount, action);
     // Everything but the overlay ends with that namespace.
     ns::set(host, CLONE_NEWNS).at(Step::RootfsMount, action)?;
     made
 }
 
-fn mapped(path: &str, namespace: &OwnedFd, recursive: bool) -> Result<OwnedFd, Errno> {
-    let tree = clone_tree(path, recursive)?;
-    set_id_map(&tree, namespace, recursive)?;
+fn mapped(path: &str, namespace: &OwnedFd, recursive: bool) -> Result<OwnedFd, SetupError> {
+    let action = || format!("map the ids of {path:?}");
+    let tree = clone_tree(path, recursive).at(Step::RootfsMount, action)?;
+    id_maps::apply(&tree, namespace, recursive, (Step::RootfsMount, action))?;
     Ok(tree)
 }
 
-/// An overlay whose lower directories are mapped, in a mount namespace of our own.
-fn overlay(data: &[String], flags: MsFlags, namespace: &OwnedFd) -> Result<OwnedFd, Errno> {
+/// An overlay of mapped layers, made in a mount namespace of our own.
+fn overlay(data: &[String], flags: MsFlags, layers: &[OwnedFd]) -> Result<OwnedFd, Errno> {
     let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
     mount2(NONE, "/", NONE, private, NONE)?;
-    let lower = data.iter().find_map(|o| o.strip_prefix("lowerdir="));
-    let lower = lower.ok_or(Errno::EINVAL)?.split(':');
-    let trees = lower
-        .map(|path| mapped(path, namespace, false))
-        .collect::<Result<Vec<_>, Errno>>()?;
     // Any directory serves: it is covered for us alone.
     let place = FsContext::open("tmpfs")?.mount(0)?;
-    let covered = open(
-        "/proc",
-        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?;
-    move_mount(&place, covered)?;
+    move_mount(&place, directory("/proc")?)?;
     chdir("/proc")?;
     let mut names = Vec::new();
-    for (number, tree) in trees.iter().enumerate() {
+    for (number, layer) in layers.iter().enumerate() {
         let name = number.to_string();
-        std::fs::create_dir(&name).map_err(|e| hull_sys::fd::errno(&e))?;
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        move_mount(tree, open(name.as_str(), flags, Mode::empty())?)?;
+        mkdir(name.as_str(), Mode::S_IRWXU)?;
+        move_mount(layer, directory(&name)?)?;
         names.push(name);
     }
     let lower = format!("lowerdir={}", names.join(":"));
     let others = data.iter().filter(|o| !o.starts_with("lowerdir="));
     let options: Vec<&str> = others.chain([&lower]).map(String::as_str).collect();
-    std::fs::create_dir("overlay").map_err(|e| hull_sys::fd::errno(&e))?;
+    mkdir("overlay", Mode::S_IRWXU)?;
     let options = options.join(",");
-    mount2(
-        Some("overlay"),
-        "overlay",
-        Some("overlay"),
-        flags,
-        Some(options.as_str()),
-    )?;
+    let fstype = Some("overlay");
+    mount2(fstype, "overlay", fstype, flags, Some(options.as_str()))?;
     clone_tree("overlay", false)
+}
+
+fn directory(path: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty())
 }
 
 #[cfg(test)]

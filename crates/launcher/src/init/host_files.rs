@@ -3,14 +3,13 @@
 //! container's process inherits mounts that are attached nowhere.
 
 use super::{devices, mounts};
-use crate::failure::{At, Blamed, because};
+use crate::failure::{At, because};
 use crate::id_maps;
 use hull_abi::{
     Blame, IdMaps, Mount, MountIdMap, MountSource, NamespaceKind, Plan, Propagation, SetupError,
     Step,
 };
-use hull_sys::Errno;
-use hull_sys::mount::{MountAttr, set_attr, set_id_map};
+use hull_sys::mount::{MountAttr, set_attr};
 use hull_sys::single::SingleThreaded;
 use nix::mount::MsFlags;
 use std::collections::VecDeque;
@@ -97,13 +96,7 @@ fn apply(
 ) -> Result<(), SetupError> {
     let action = || format!("map the ids of {}", mounts::describe(mount));
     let namespace = maps.namespace(&id_map.maps)?;
-    match set_id_map(tree, namespace, id_map.recursive) {
-        Err(Errno::EINVAL) => {
-            let cause = "the file system of the source does not support id-mapped mounts";
-            Err(because(Step::Mounts, Blame::Caller, action(), cause))
-        }
-        other => other.at(Step::Mounts, action).blame(Blame::Caller),
-    }
+    id_maps::apply(tree, namespace, id_map.recursive, (Step::Mounts, action))
 }
 
 /// One user namespace for each pair of maps.
