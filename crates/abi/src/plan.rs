@@ -325,17 +325,18 @@ impl Plan {
     /// (<https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#cgroup-ownership>).
     #[must_use]
     pub fn cgroup_owner(&self) -> Option<u32> {
+        let is_alone = self.has_new_namespace(NamespaceKind::Cgroup);
         // A later mount hides an earlier one.
         let view = self.mounts.iter().rfind(|m| m.destination == CGROUP_VIEW)?;
         let is_writable =
             view.source == MountSource::Cgroup && !view.set.contains(MountFlags::RDONLY);
         let user = self.process.user.uid;
-        let uid = if self.has_namespace(NamespaceKind::User) {
-            host_id(&self.id_maps.uids, user)?
+        let owner = if !self.has_namespace(NamespaceKind::User) {
+            Some(user)
         } else {
-            user
+            // Nothing is known of a joined namespace that is not described.
+            host_id(&self.id_maps.uids, user)
         };
-        let is_alone = self.has_new_namespace(NamespaceKind::Cgroup);
-        Some(uid).filter(|uid| is_alone && is_writable && *uid != 0)
+        owner.filter(|uid| is_alone && is_writable && *uid != 0)
     }
 }

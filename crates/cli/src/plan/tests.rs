@@ -90,7 +90,7 @@ limits           memory         128 MiB (134217728)
     let text = rendered(&config());
     assert!(text.starts_with(want), "{text}");
     let want = r#"namespaces       new         mount, pid, uts
-                 the host's  ipc, cgroup
+                 the host's  ipc, cgroup, user, time
                  joined      network /proc/9/ns/net
 root             /run/bundles/web/rootfs, read-only, by pivot_root
 mounts           /proc  proc   nosuid noexec
@@ -130,6 +130,29 @@ fn capabilities_have_names_and_equal_sets_share_a_line() {
     assert!(text.contains("bounding: CHOWN KILL\n"), "{text}");
     assert!(text.contains("effective, permitted: KILL\n"), "{text}");
     assert!(text.contains("inheritable, ambient: none\n"), "{text}");
+}
+
+#[test]
+fn users_clocks_and_owners_are_told() {
+    let mut config = config();
+    config["process"]["user"] = json!({ "uid": 7, "gid": 8 });
+    let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.extend([json!({ "type": "user" }), json!({ "type": "time" })]);
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+    config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": -5, "nanosecs": 7 } });
+    config["mounts"][1]["options"] = json!(["rbind", "ridmap"]);
+    let text = rendered(&config);
+    for line in [
+        "new         mount, pid, uts, user, time\n",
+        "uids        0-65535 are the host's 100000-165535\n",
+        "gids        0-65535 are the host's 100000-165535\n",
+        "boottime    -5 s 7 ns\n",
+        "/data  rbind  /srv ridmap\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
 }
 
 #[test]
