@@ -179,6 +179,7 @@ fn features() -> Value {
             "apparmor": { "enabled": false },
             "selinux": { "enabled": false },
             "intelRdt": { "enabled": false },
+            "netDevices": { "enabled": true },
             "mountExtensions": { "idmap": { "enabled": false } },
         },
     })

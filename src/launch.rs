@@ -5,6 +5,7 @@ mod config;
 mod gate;
 mod hooks;
 mod inner;
+mod net_devices;
 mod place;
 
 pub(crate) use gate::{killed, release_gate};

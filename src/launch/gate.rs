@@ -1,6 +1,6 @@
 //! Talking to a process on its way to its program: until it waits at the gate, and through it.
 
-use super::{HOOKS_DEADLINE, Place, hooks};
+use super::{HOOKS_DEADLINE, Place, hooks, net_devices};
 use crate::daemon::Shared;
 use crate::error::Error;
 use crate::wasm::{Asking, Guest};
@@ -55,6 +55,8 @@ pub(super) async fn until_ready(
                 Box::pin(asking.answer(word, fds, sync)).await?;
             }
             Ok((FromInit::Hooks, _)) => {
+                // Hooks of the runtime find the namespace as it will be.
+                net_devices::take_over(shared, plan, child).await?;
                 let state = plan.state.render("creating", Some(pid));
                 hooks::before_create(shared, plan, place, &state).await?;
                 if sync.send(&ToInit::Proceed { pid }).await.is_err() {

@@ -9,6 +9,7 @@ mod cgroup;
 mod ids;
 mod job;
 mod mount;
+mod network;
 mod plan;
 mod request;
 mod step;
@@ -23,6 +24,7 @@ pub use cgroup::{
 pub use ids::{ContainerId, ExecId, InvalidId};
 pub use job::{CgroupSetup, Hook, HostJob, HostMount, WasmJob};
 pub use mount::{Mount, MountFlags, MountSource, Propagation};
+pub use network::NetDevice;
 pub use plan::{
     CapabilitySets, ConsoleSize, Device, ExecPlan, HookState, Hooks, NamespaceKind, NamespacePlan,
     Plan, Process, Rlimit, Root, Seccomp, SockFilter, Sysctl, User,

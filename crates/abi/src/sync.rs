@@ -3,8 +3,8 @@
 //! ```text
 //! init                                daemon
 //!  │ ── Cloned (+ pidfd) ─────────────► │  only of an exec, see `launcher::spawn`
-//!  │ ── Hooks ────────────────────────► │  only if the plan has hooks of the create phase
-//!  │ ◄───────────────────── Proceed ─── │  after they have run
+//!  │ ── Hooks ────────────────────────► │  only if the plan has hooks of the create phase or net devices
+//!  │ ◄───────────────────── Proceed ─── │  after those have moved and the hooks have run
 //!  │ ── Console (+ master fd) ────────► │  only with a terminal
 //!  │ ── Wasm (+ module) ──────────────► │  only if the program is a Wasm file
 //!  │ ◄─ Runner (+ runner, config, artifact)
@@ -35,7 +35,8 @@ pub enum FromInit {
         /// Its process id on the host.
         pid: i32,
     },
-    /// Namespaces, mounts and devices are made; run the hooks of the runtime namespace now.
+    /// Namespaces, mounts and devices are made; move the network devices and run the hooks of the
+    /// runtime namespace now.
     Hooks,
     /// The master side of the pseudo terminal comes with this datagram.
     Console,

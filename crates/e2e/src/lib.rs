@@ -22,6 +22,7 @@
     reason = "test code: a panic is how a test fails, and stderr is where it explains itself"
 )]
 
+pub mod apart;
 pub mod artifacts;
 pub mod bench;
 pub mod cgroup;
@@ -45,6 +46,7 @@ pub mod vm;
 mod case;
 mod container;
 
+pub use apart::{in_own_mounts, in_own_network};
 pub use case::Case;
 pub use cli::Cli;
 pub use container::{Container, Ran, read_output};

@@ -1,6 +1,7 @@
 //! Jobs on the host's side that may block: mounting and unmounting the root file system, cgroups,
-//! hooks. Each runs in a child of its own, so that it may take its time, change its directory or die.
+//! network devices, hooks. Each runs in a child of its own, so that it may take its time, change its directory or die.
 
+mod net_devices;
 mod rootfs;
 mod wasm;
 
@@ -64,6 +65,7 @@ fn perform(sync: &Sync, job: HostJob, file: Option<OwnedFd>) -> Result<Vec<Owned
         HostJob::Kill { cgroup } => {
             hull_cgroup::kill(&cgroup).map_err(|e| from_cgroup(Step::Kill, &e))
         }
+        HostJob::NetDevices { devices } => net_devices::perform(&devices, file),
         HostJob::Wasm(job) => return wasm::perform(sync, job, file),
         HostJob::Hooks {
             kind,

@@ -5,10 +5,16 @@ use crate::{Invalid, paths};
 use hull_abi::{Mount, MountSource};
 use oci_spec::runtime as oci;
 
-/// The mounts in the order of the config.
+/// The option with which SELinux gives every file of a file system one label.
+const CONTEXT: &str = "context";
+/// File systems that SELinux labels by rules of its own, or file by file.
+const LABELLED_OTHERWISE: [&str; 3] = ["proc", "sysfs", "mqueue"];
+
+/// The mounts in the order of the config. `label` is that of new file systems.
 pub(crate) fn lower(
     spec: &oci::Spec,
     bundle: &str,
+    label: Option<&str>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Mount>, Invalid> {
     let mut lowered = Vec::new();
@@ -34,7 +40,9 @@ pub(crate) fn lower(
             source: match kind(mount, &options) {
                 Kind::Bind => bind(mount, &options, bundle, &field)?,
                 Kind::Cgroup => MountSource::Cgroup,
-                Kind::Filesystem(fstype) => filesystem(fstype, mount, options),
+                Kind::Filesystem(fstype) => {
+                    filesystem(fstype, mount, labelled(options, fstype, label))
+                }
                 Kind::Missing => return Err(Invalid::missing(field + ".type")),
             },
         });
@@ -113,6 +121,17 @@ fn bind(
         source: paths::on_host(bundle, &source),
         recursive: options.recursive_bind,
     })
+}
+
+/// A label of the mount's own beats that of the container.
+fn labelled(mut options: MountOptions, fstype: &str, label: Option<&str>) -> MountOptions {
+    let has_own = options.data.iter().any(|(key, _)| key == CONTEXT);
+    if let Some(label) = label.filter(|_| !has_own && !LABELLED_OTHERWISE.contains(&fstype)) {
+        options
+            .data
+            .push((CONTEXT.to_owned(), Some(label.to_owned())));
+    }
+    options
 }
 
 fn filesystem(fstype: &str, mount: &oci::Mount, options: MountOptions) -> MountSource {

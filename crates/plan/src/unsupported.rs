@@ -13,11 +13,10 @@ const PROCESS: [Row; 3] = [
     ("execCPUAffinity", "a CPU affinity for execs is"),
 ];
 
-const LINUX: [Row; 8] = [
+const LINUX: [Row; 7] = [
     ("uidMappings", "a user namespace is"),
     ("gidMappings", "a user namespace is"),
     ("timeOffsets", "a time namespace is"),
-    ("netDevices", "moving network devices is"),
     ("intelRdt", "Intel RDT is"),
     ("memoryPolicy", "a memory policy is"),
     ("seccomp.listenerPath", "notifying a seccomp agent is"),

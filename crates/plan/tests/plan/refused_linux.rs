@@ -306,11 +306,6 @@ fn what_is_not_supported_yet() {
             "linux.timeOffsets: a time namespace is not supported yet",
         ),
         (
-            "/linux/netDevices",
-            json!({ "eth0": {} }),
-            "linux.netDevices: moving network devices is not supported yet",
-        ),
-        (
             "/linux/intelRdt",
             json!({ "closID": "x" }),
             "linux.intelRdt: Intel RDT is not supported yet",
