@@ -31,6 +31,7 @@ pub mod containerd;
 pub mod ctr;
 pub mod events;
 pub mod executables;
+pub mod footprint;
 pub mod janitor;
 pub mod lab;
 pub mod leaks;
