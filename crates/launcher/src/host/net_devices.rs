@@ -31,8 +31,8 @@ struct Moving<'a> {
     found: Device,
     /// Of the addresses it keeps those that mean the same elsewhere.
     addresses: Vec<Address>,
-    /// Its name inside, once that is known.
-    name: Option<String>,
+    /// What it is inside, once it is there.
+    arrived: Option<Device>,
 }
 
 /// Moves all devices into the namespace of the process behind `init`. This process stays in it.
@@ -103,7 +103,7 @@ impl Way {
             wanted,
             found,
             addresses,
-            name: None,
+            arrived: None,
         })
     }
 
@@ -119,7 +119,6 @@ impl Way {
         let wanted = moving.wanted;
         let action = || describe(wanted);
         let name = self.free_name(wanted)?;
-        moving.name = Some(name.clone());
         let moved = self
             .from
             .netlink
@@ -134,6 +133,7 @@ impl Way {
         }
         let action = || format!("set up network device {name:?} of the container");
         let device = self.to.netlink.device(&name).at(STEP, action)?;
+        moving.arrived = Some(device);
         furnish(&self.to.netlink, device, &moving.addresses)
             .and_then(|()| self.to.netlink.set_up(device.index))
             .at(STEP, action)
@@ -156,36 +156,28 @@ impl Way {
     /// Puts everything back where it was, the last first. Gives the error, with what did not work of
     /// this.
     fn put_back(&self, moving: &[Moving<'_>], error: SetupError) -> SetupError {
-        let restored = moving
-            .iter()
-            .rev()
-            .filter_map(|moving| Some((moving, moving.name.as_deref()?)));
-        restored.fold(error, |error, (moving, name)| {
-            match self.restore(moving, name) {
-                Ok(()) => error,
-                Err(errno) => {
-                    let (host, desc) = (&moving.wanted.host, errno.desc().to_lowercase());
-                    let more = format!("and {host:?} could not be put back: {desc}");
-                    SetupError {
-                        cause: format!("{}; {more}", error.cause),
-                        ..error
-                    }
-                }
+        let put_back = |error: SetupError, moving: &Moving<'_>| match self.restore(moving) {
+            Ok(()) => error,
+            Err(errno) => {
+                let (host, desc) = (&moving.wanted.host, errno.desc().to_lowercase());
+                let cause = format!("{}; {host:?} could not be put back: {desc}", error.cause);
+                SetupError { cause, ..error }
             }
-        })
+        };
+        moving.iter().rev().fold(error, put_back)
     }
 
-    fn restore(&self, moving: &Moving<'_>, name: &str) -> Result<(), Errno> {
+    fn restore(&self, moving: &Moving<'_>) -> Result<(), Errno> {
         let host = &moving.wanted.host;
         let (here, there) = (&self.from.netlink, &self.to.netlink);
-        match here.device(host) {
+        let away = match (moving.arrived, here.device(host)) {
+            (Some(arrived), _) => arrived,
             // It never left.
-            Ok(_) => return Ok(()),
-            Err(Errno::ENODEV) => {}
-            Err(e) => return Err(e),
-        }
-        // It may have left and not got its new name.
-        let away = there.device(name).or_else(|_| there.device(host))?;
+            (None, Ok(_)) => return Ok(()),
+            // It left, but another got its new name in that moment.
+            (None, Err(Errno::ENODEV)) => there.device(host)?,
+            (None, Err(e)) => return Err(e),
+        };
         there.move_to(away.index, &self.from.file, host)?;
         let back = here.device(host)?;
         furnish(here, back, &moving.addresses)?;

@@ -30,13 +30,9 @@ fn data(mount: Value) -> Vec<(String, Option<String>)> {
 
 #[test]
 fn new_file_systems_get_the_label_as_it_is() {
-    let label = ("context".to_owned(), Some(LABEL.to_owned()));
+    let label = [("context".to_owned(), Some(LABEL.to_owned()))];
     for fstype in ["tmpfs", "devpts", "overlay", "ext4"] {
-        assert_eq!(
-            data(mount(fstype, &["nosuid"])),
-            [label.clone()],
-            "{fstype}"
-        );
+        assert_eq!(data(mount(fstype, &["nosuid"])), label, "{fstype}");
     }
 }
 
