@@ -163,6 +163,21 @@ fn create_that_fails_by_itself_runs_the_hooks_it_came_to_and_poststop() {
     nothing_is_left(&c);
 }
 
+/// The action `delete` does what the daemon cannot any more, and does it once.
+#[test]
+fn poststop_hooks_of_a_dead_daemon_run_with_the_delete_action() {
+    let lab = Lab::new();
+    let dir = shared_dir(&lab);
+    let c = lab.container(&telling(sleeper(&dir), &dir));
+    c.run();
+    lab.kill_daemon(c.shim_pid());
+    c.wait_for_daemon();
+    for _ in 0..2 {
+        lab.binary().delete(&c.id, c.bundle.path()).unwrap();
+    }
+    assert_eq!(order(&dir), keys(&HookKind::ALL));
+}
+
 /// A hook that starts another process, says which, and waits for ever; with a second to do so.
 fn endless(spec: Spec, kind: HookKind, dir: &Path) -> Spec {
     let text = format!("sleep 613 & echo $! >{}/child; wait", dir.display());

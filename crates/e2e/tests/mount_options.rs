@@ -13,7 +13,6 @@ use hull_e2e::{Lab, Spec, in_own_mounts};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};
 use nix::sys::time::TimeSpec;
-use serde_json::json;
 
 const NONE: Option<&str> = None;
 /// A user without rights.
@@ -267,14 +266,14 @@ fn look(lab: &Lab, spec: &Spec, first: &str, dirs: &[String]) -> BTreeMap<String
         }
     }
     c.run();
-    let mut args = vec!["sh", "-c", first, "sh"];
-    args.extend(dirs.iter().map(String::as_str));
-    let ran = c.exec_process("first", &c.spec.process(args.iter().copied()));
+    let process = |text: &str, user: u32| {
+        let args = ["sh", "-c", text, "sh"];
+        let args = args.into_iter().chain(dirs.iter().map(String::as_str));
+        spec.clone().user(user, user).process(args)
+    };
+    let ran = c.exec_process("first", &process(first, 0));
     assert_eq!(ran.status, 0, "{ran:?}");
-    args[2] = LOOK;
-    let mut process = c.spec.process(args);
-    process["user"] = json!({ "uid": USER, "gid": USER });
-    let ran = c.exec_process("look", &process);
+    let ran = c.exec_process("look", &process(LOOK, USER));
     assert_eq!(ran.status, 0, "{ran:?}");
     let lines = ran.stdout.lines().filter_map(|line| line.split_once(' '));
     lines
