@@ -5,6 +5,7 @@ mod config;
 mod gate;
 mod hooks;
 mod inner;
+mod net_devices;
 mod outside;
 mod place;
 

@@ -1,6 +1,6 @@
 //! Talking to a process on its way to its program: until it waits at the gate, and through it.
 
-use super::{HOOKS_DEADLINE, Place, hooks, outside};
+use super::{HOOKS_DEADLINE, Place, hooks, net_devices, outside};
 use crate::daemon::Shared;
 use crate::error::Error;
 use crate::wasm::{Asking, Guest};
@@ -56,6 +56,8 @@ pub(super) async fn until_ready(
             }
             Ok((FromInit::Limits, _)) => answer_limits(process, child, sync).await?,
             Ok((FromInit::Hooks, _)) => {
+                // Hooks of the runtime find the namespace as it will be.
+                net_devices::take_over(shared, plan, child).await?;
                 let state = plan.state.render("creating", Some(pid));
                 hooks::before_create(shared, plan, place, &state).await?;
                 if sync.send(&ToInit::Proceed { pid }).await.is_err() {

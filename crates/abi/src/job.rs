@@ -1,6 +1,6 @@
 //! Work on the host's side that may block and therefore runs in a short-lived child of the launcher.
 
-use crate::{CgroupPaths, Resources};
+use crate::{CgroupPaths, NetDevice, Resources};
 use serde::{Deserialize, Serialize};
 
 /// One mount of the root file system, as containerd's snapshotter describes it
@@ -74,6 +74,12 @@ pub enum HostJob {
     Kill {
         /// The cgroup.
         cgroup: CgroupPaths,
+    },
+    /// Move network devices from the runtime's network namespace into that of the init process whose
+    /// pidfd comes with the request. On failure every device is put back.
+    NetDevices {
+        /// The devices; those with templates for names last.
+        devices: Vec<NetDevice>,
     },
     /// Work on the host's side of Wasm.
     Wasm(WasmJob),

@@ -10,6 +10,7 @@ mod ids;
 mod job;
 mod mount;
 mod namespaces;
+mod network;
 mod plan;
 mod request;
 mod step;
@@ -25,6 +26,7 @@ pub use ids::{ContainerId, ExecId, InvalidId};
 pub use job::{CgroupSetup, Hook, HostJob, HostMount, WasmJob};
 pub use mount::{Mount, MountFlags, MountIdMap, MountSource, Propagation};
 pub use namespaces::{Clock, IdMaps, IdRange, TimeOffset, host_id, map_text, parse_map};
+pub use network::NetDevice;
 pub use plan::{
     CapabilitySets, ConsoleSize, Device, ExecPlan, HookState, Hooks, NamespaceKind, NamespacePlan,
     Plan, Process, Rlimit, Root, Seccomp, SockFilter, Sysctl, User,

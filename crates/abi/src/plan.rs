@@ -1,8 +1,8 @@
 //! The plan: everything that will be done to make a container, decided before any of it is done.
 
 use crate::{
-    Hook, IdMaps, Mount, MountFlags, MountSource, Payload, Propagation, Resources, TimeOffset,
-    host_id,
+    Hook, IdMaps, Mount, MountFlags, MountSource, NetDevice, Payload, Propagation, Resources,
+    TimeOffset, host_id,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,8 +46,8 @@ pub struct Root {
     pub path: String,
     /// Whether it ends up read-only.
     pub readonly: bool,
-    /// Propagation of "/" inside, applied after the pivot.
-    pub propagation: Option<Propagation>,
+    /// Propagation of "/" inside, applied after the pivot; `true` for every mount below it.
+    pub propagation: Option<(Propagation, bool)>,
     /// `false` moves the root instead of pivoting (for hosts that run from an initramfs).
     pub pivot: bool,
 }
@@ -253,6 +253,8 @@ pub struct Plan {
     pub readonly_paths: Vec<String>,
     /// Kernel parameters.
     pub sysctls: Vec<Sysctl>,
+    /// Network devices that are moved into the network namespace.
+    pub net_devices: Vec<NetDevice>,
     /// The init process.
     pub process: Process,
     /// Hooks.

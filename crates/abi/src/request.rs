@@ -18,7 +18,7 @@ pub enum FdRole {
     Stdio(u8),
     /// pidfd of the container's init process, whose namespaces an exec joins.
     Init,
-    /// The file that a job is about, or the program of [`Payload::Compile`](crate::Payload::Compile).
+    /// The file (or the init process, by its pidfd) that a job is about, or the program of [`Payload::Compile`](crate::Payload::Compile).
     File,
 }
 

@@ -38,6 +38,8 @@ pub enum Step {
     Mounts,
     /// Device nodes and links.
     Devices,
+    /// Host: moving network devices.
+    NetDevices,
     /// prestart and createRuntime hooks.
     RuntimeHooks,
     /// createContainer hooks.
@@ -138,6 +140,7 @@ impl Step {
             Self::RootfsPrepare => "rootfs",
             Self::Mounts => "mounts",
             Self::Devices => "devices",
+            Self::NetDevices => "network devices",
             Self::RuntimeHooks => "runtime hooks",
             Self::CreateContainerHooks => "createContainer hooks",
             Self::PivotRoot => "pivot_root",

@@ -3,8 +3,8 @@
 //! ```text
 //! init                                daemon
 //!  │ ── Cloned (+ pidfd) ─────────────► │  of an exec, and of an init with a process in between
-//!  │ ── Hooks ────────────────────────► │  only if the plan has hooks of the create phase
-//!  │ ◄───────────────────── Proceed ─── │  after they have run
+//!  │ ── Hooks ────────────────────────► │  only if the plan has hooks of the create phase or net devices
+//!  │ ◄───────────────────── Proceed ─── │  after those have moved and the hooks have run
 //!  │ ── Console (+ master fd) ────────► │  only with a terminal
 //!  │ ── Limits ───────────────────────► │  only in a user namespace
 //!  │ ◄─────────────────────── Limited ─ │  its resource limits are set
@@ -37,7 +37,8 @@ pub enum FromInit {
         /// Its process id on the host.
         pid: i32,
     },
-    /// Namespaces, mounts and devices are made; run the hooks of the runtime namespace now.
+    /// Namespaces, mounts and devices are made; move the network devices and run the hooks of the
+    /// runtime namespace now.
     Hooks,
     /// The master side of the pseudo terminal comes with this datagram.
     Console,

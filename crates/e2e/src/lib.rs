@@ -22,6 +22,7 @@
     reason = "test code: a panic is how a test fails, and stderr is where it explains itself"
 )]
 
+pub mod apart;
 pub mod artifacts;
 pub mod bench;
 pub mod cgroup;
@@ -30,6 +31,7 @@ pub mod containerd;
 pub mod ctr;
 pub mod events;
 pub mod executables;
+pub mod footprint;
 pub mod janitor;
 pub mod lab;
 pub mod leaks;
@@ -45,6 +47,7 @@ pub mod vm;
 mod case;
 mod container;
 
+pub use apart::{in_own_mounts, in_own_network};
 pub use case::Case;
 pub use cli::Cli;
 pub use container::{Container, Ran, read_output};

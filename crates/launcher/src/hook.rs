@@ -5,6 +5,8 @@ use crate::failure::{At, because};
 use crate::fault;
 use hull_abi::{Blame, Hook, SetupError, Step};
 use hull_sys::{fd, pidfd};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::io::{Read as _, Seek as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -27,6 +29,15 @@ pub(crate) struct Batch<'a> {
     pub(crate) cwd: &'a str,
     /// Environment of hooks that bring none.
     pub(crate) default_env: &'a [String],
+}
+
+impl Batch<'_> {
+    /// Whether each hook leads a process group, so that what it has started dies with it when its time
+    /// is over. Inside a container that is the end of everything anyway, and the container's filter
+    /// need not allow setpgid(2).
+    fn has_groups(&self) -> bool {
+        self.step == Step::HostHooks
+    }
 }
 
 /// Runs hooks in order and stops at the first failure.
@@ -82,6 +93,9 @@ fn run(batch: Batch<'_>, number: usize, hook: &Hook) -> Result<(), SetupError> {
         .stdin(input)
         .stdout(Stdio::null())
         .stderr(error_output);
+    if batch.has_groups() {
+        command.process_group(0);
+    }
     let child = command
         .spawn()
         .map_err(|e| fd::errno(&e))
@@ -89,7 +103,7 @@ fn run(batch: Batch<'_>, number: usize, hook: &Hook) -> Result<(), SetupError> {
     let timeout = hook
         .timeout_seconds
         .map_or(LONGEST, |s| Duration::from_secs(u64::from(s)));
-    match wait(child, timeout).at(batch.step, action)? {
+    match wait(child, timeout, batch.has_groups()).at(batch.step, action)? {
         None => Err(failed(&format!(
             "killed after its timeout of {} s",
             timeout.as_secs()
@@ -119,13 +133,21 @@ fn memory_file() -> Result<std::os::fd::OwnedFd, hull_sys::Errno> {
     nix::sys::memfd::memfd_create(c"errors", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
 }
 
-/// Waits for the child, kills it when the time is over (`None` then), reaps it in any case.
-fn wait(mut child: Child, timeout: Duration) -> Result<Option<ExitStatus>, hull_sys::Errno> {
+/// Waits for the child, kills it (and the group that it leads) when the time is over (`None` then), reaps
+/// it in any case.
+fn wait(
+    mut child: Child,
+    timeout: Duration,
+    leads: bool,
+) -> Result<Option<ExitStatus>, hull_sys::Errno> {
     let pid = i32::try_from(child.id()).map_err(|_| hull_sys::Errno::ESRCH)?;
     let ended = pidfd::open(pid).and_then(|fd| pidfd::wait_ended(fd, timeout));
     let in_time = matches!(ended, Ok(true));
     if !in_time {
-        // It may have ended in between, which is as good.
+        // It may have ended in between, which is as good; it is not reaped, so the numbers are its own.
+        if leads {
+            killpg(Pid::from_raw(pid), Signal::SIGKILL).ok();
+        }
         drop(child.kill());
     }
     let status = child.wait().map_err(|e| fd::errno(&e))?;

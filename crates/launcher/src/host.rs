@@ -1,7 +1,8 @@
 //! Jobs on the host's side that may block: mounting and unmounting the root file system, cgroups,
-//! hooks. Each runs in a child of its own, so that it may take its time, change its directory or die.
+//! network devices, hooks. Each runs in a child of its own, so that it may take its time, change its directory or die.
 
 mod mapped_rootfs;
+mod net_devices;
 mod rootfs;
 mod wasm;
 
@@ -76,6 +77,7 @@ fn perform(
         HostJob::Kill { cgroup } => {
             hull_cgroup::kill(&cgroup).map_err(|e| from_cgroup(Step::Kill, &e))
         }
+        HostJob::NetDevices { devices } => net_devices::perform(&devices, file),
         HostJob::Wasm(job) => return wasm::perform(sync, job, file),
         HostJob::Hooks {
             kind,

@@ -257,13 +257,14 @@ fn read_plan<T: serde::de::DeserializeOwned>(body: OwnedFd) -> Result<T, SetupEr
     hull_abi::decode(&bytes).map_err(|e| because(Step::Plan, Blame::Hull, action(), &e.to_string()))
 }
 
-/// Lets the daemon run the hooks of the runtime namespace; returns our process id on the host for
-/// the hooks that we run ourselves.
+/// Lets the daemon move network devices and run the hooks of the runtime namespace; returns our process
+/// id on the host for the hooks that we run ourselves.
 fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
     let hooks = &plan.hooks;
     if hooks.prestart.is_empty()
         && hooks.create_runtime.is_empty()
         && hooks.create_container.is_empty()
+        && plan.net_devices.is_empty()
     {
         return Ok(None);
     }

@@ -74,6 +74,7 @@ pub fn compile_plan(inputs: &CompileInputs<'_>) -> Plan {
         masked_paths: Vec::new(),
         readonly_paths: Vec::new(),
         sysctls: Vec::new(),
+        net_devices: Vec::new(),
         process: process(inputs),
         hooks: Hooks::default(),
         cgroups_path: inputs.cgroups_path.to_owned(),

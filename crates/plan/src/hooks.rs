@@ -38,12 +38,24 @@ fn one(hook: &oci::Hook, field: &str) -> Result<Hook, Invalid> {
     Ok(Hook {
         path,
         args: hook.args().clone().unwrap_or_default(),
-        env: hook.env().clone().unwrap_or_default(),
+        env: env(hook, field)?,
         timeout_seconds: hook
             .timeout()
             .map(|seconds| timeout(seconds, field))
             .transpose()?,
     })
+}
+
+/// As the spec has it: a hook gets nothing but that.
+fn env(hook: &oci::Hook, field: &str) -> Result<Vec<String>, Invalid> {
+    let env = hook.env().clone().unwrap_or_default();
+    match env.iter().position(|entry| !entry.contains('=')) {
+        Some(at) => {
+            let field = format!("{field}.env[{at}]");
+            Err(Invalid::new(field, "it is not NAME=value"))
+        }
+        None => Ok(env),
+    }
 }
 
 fn timeout(seconds: i64, field: &str) -> Result<u32, Invalid> {

@@ -20,6 +20,7 @@ mod lower;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod paths;
 mod payload;
 mod process;

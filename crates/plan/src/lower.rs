@@ -3,8 +3,8 @@
 use crate::process::Context;
 use crate::{Host, Inputs, Invalid};
 use crate::{
-    config, devices, hooks, id_maps, mounts, namespaces, payload, process, resources, root,
-    seccomp, state, sysctl, time_offsets,
+    config, devices, hooks, id_maps, mounts, namespaces, net_devices, payload, process, resources,
+    root, seccomp, state, sysctl, time_offsets,
 };
 use hull_abi::{ExecPlan, Plan, Resources, Seccomp, TRACE_ANNOTATION};
 use oci_spec::runtime::{Linux, Spec};
@@ -26,9 +26,13 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         .ok_or_else(|| Invalid::missing("process"))?;
     let namespaces = namespaces::lower(linux)?;
     let id_maps = id_maps::lower(linux, &namespaces)?;
-    let mounts = mounts::lower(&spec, inputs.bundle, &id_maps, &mut warnings)?;
+    let label = mount_label(linux, host)?;
+    let given = mounts::Given {
+        maps: &id_maps,
+        label,
+    };
+    let mounts = mounts::lower(&spec, inputs.bundle, given, &mut warnings)?;
     let dev_is_bound = devices::dev_is_bound(&mounts);
-    check_mount_label(linux)?;
     let context = Context {
         host,
         terminal: inputs.terminal,
@@ -55,6 +59,7 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         masked_paths: root::covered_paths(linux.masked_paths(), "linux.maskedPaths")?,
         readonly_paths: root::covered_paths(linux.readonly_paths(), "linux.readonlyPaths")?,
         sysctls: sysctl::lower(linux, &namespaces)?,
+        net_devices: net_devices::lower(linux, &namespaces)?,
         process,
         hooks: hooks::lower(&spec)?,
         cgroups_path: resources::cgroups_path(linux, inputs)?,
@@ -136,11 +141,15 @@ fn filter(linux: &Linux, warnings: &mut Vec<String>) -> Result<Option<Seccomp>, 
     Ok(Some(filter))
 }
 
-fn check_mount_label(linux: &Linux) -> Result<(), Invalid> {
-    match linux.mount_label().as_deref() {
-        None | Some("") => Ok(()),
-        Some(_) => Err(Invalid::unsupported("linux.mountLabel", "a mount label is")),
+/// The label of the container's file systems; an empty one counts as absent.
+fn mount_label<'a>(linux: &'a Linux, host: &Host) -> Result<Option<&'a str>, Invalid> {
+    let given = linux.mount_label().as_deref();
+    let given = given.filter(|label| !label.is_empty());
+    if given.is_some() && !host.selinux {
+        let why = "a label is given, but SELinux is not enabled on this host";
+        return Err(Invalid::new("linux.mountLabel", why));
     }
+    Ok(given)
 }
 
 /// Whether the annotation asks for a trace.

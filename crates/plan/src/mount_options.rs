@@ -140,7 +140,7 @@ fn attribute(word: &str) -> Option<Change> {
     })
 }
 
-fn propagation(word: &str) -> Option<(Propagation, bool)> {
+pub(crate) fn propagation(word: &str) -> Option<(Propagation, bool)> {
     let kind = |word: &str| match word {
         "private" => Some(Propagation::Private),
         "slave" => Some(Propagation::Slave),

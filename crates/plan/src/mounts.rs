@@ -5,18 +5,32 @@ use crate::{Invalid, id_maps, paths};
 use hull_abi::{IdMaps, Mount, MountIdMap, MountSource};
 use oci_spec::runtime as oci;
 
+/// The option with which SELinux gives every file of a file system one label.
+const CONTEXT: &str = "context";
+/// File systems that SELinux labels by rules of its own, or file by file.
+const LABELLED_OTHERWISE: [&str; 3] = ["proc", "sysfs", "mqueue"];
+
+/// What the mounts take from the container.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given<'a> {
+    /// The maps of its user namespace.
+    pub(crate) maps: &'a IdMaps,
+    /// The SELinux label of new file systems.
+    pub(crate) label: Option<&'a str>,
+}
+
 /// The mounts in the order of the config.
 pub(crate) fn lower(
     spec: &oci::Spec,
     bundle: &str,
-    container: &IdMaps,
+    given: Given<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Mount>, Invalid> {
     let mut lowered = Vec::new();
     for (i, mount) in spec.mounts().iter().flatten().enumerate() {
         let field = format!("mounts[{i}]");
         let options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
-        let id_map = id_map(mount, &options, container, &field)?;
+        let id_map = id_map(mount, &options, given.maps, &field)?;
         let destination = destination(mount, &field, warnings)?;
         warn_about(&options, mount, &destination, warnings);
         lowered.push(Mount {
@@ -34,7 +48,9 @@ pub(crate) fn lower(
                     id_map,
                 },
                 Kind::Cgroup => MountSource::Cgroup,
-                Kind::Filesystem(fstype) => filesystem(fstype, mount, options),
+                Kind::Filesystem(fstype) => {
+                    filesystem(fstype, mount, labelled(options, fstype, given.label))
+                }
                 Kind::Missing => return Err(Invalid::missing(field + ".type")),
             },
         });
@@ -147,6 +163,17 @@ fn id_map(
         maps,
         recursive: options.id_map.unwrap_or(false),
     }))
+}
+
+/// A label of the mount's own beats that of the container.
+fn labelled(mut options: MountOptions, fstype: &str, label: Option<&str>) -> MountOptions {
+    let has_own = options.data.iter().any(|(key, _)| key == CONTEXT);
+    if let Some(label) = label.filter(|_| !has_own && !LABELLED_OTHERWISE.contains(&fstype)) {
+        options
+            .data
+            .push((CONTEXT.to_owned(), Some(label.to_owned())));
+    }
+    options
 }
 
 fn filesystem(fstype: &str, mount: &oci::Mount, options: MountOptions) -> MountSource {

@@ -1,7 +1,7 @@
 //! `root` and the settings that act on the whole root file system: propagation, host name, masked
 //! and read-only paths.
 
-use crate::{Inputs, Invalid, paths};
+use crate::{Inputs, Invalid, mount_options, paths};
 use hull_abi::{NamespaceKind, NamespacePlan, Propagation, Root};
 use oci_spec::runtime::{Linux, Spec};
 
@@ -36,17 +36,13 @@ pub(crate) fn lower(
     })
 }
 
-fn propagation(linux: &Linux) -> Result<Option<Propagation>, Invalid> {
+fn propagation(linux: &Linux) -> Result<Option<(Propagation, bool)>, Invalid> {
     match linux.rootfs_propagation().as_deref() {
         None | Some("") => Ok(None),
-        Some("private" | "rprivate") => Ok(Some(Propagation::Private)),
-        Some("slave" | "rslave") => Ok(Some(Propagation::Slave)),
-        Some("shared" | "rshared") => Ok(Some(Propagation::Shared)),
-        Some("unbindable" | "runbindable") => Ok(Some(Propagation::Unbindable)),
-        Some(other) => {
-            let why = format!("{other:?} is not a kind of propagation");
-            Err(Invalid::new("linux.rootfsPropagation", why))
-        }
+        Some(word) => mount_options::propagation(word).map(Some).ok_or_else(|| {
+            let why = format!("{word:?} is not a kind of propagation");
+            Invalid::new("linux.rootfsPropagation", why)
+        }),
     }
 }
 

@@ -13,8 +13,7 @@ const PROCESS: [Row; 3] = [
     ("execCPUAffinity", "a CPU affinity for execs is"),
 ];
 
-const LINUX: [Row; 5] = [
-    ("netDevices", "moving network devices is"),
+const LINUX: [Row; 4] = [
     ("intelRdt", "Intel RDT is"),
     ("memoryPolicy", "a memory policy is"),
     ("seccomp.listenerPath", "notifying a seccomp agent is"),

@@ -11,6 +11,9 @@ use std::path::Path;
 /// How often a lookup is repeated when a rename elsewhere disturbed it (`EAGAIN`).
 const LOOKUP_ATTEMPTS: usize = 128;
 
+/// How many links to nothing are followed on the way to what is made, as many as the kernel follows.
+const MAX_LINKS: usize = 40;
+
 /// A directory that acts as "/" for every lookup made through it: absolute symbolic links and `..`
 /// stay inside, magic links are refused. The only way to open a path inside a root file system.
 #[derive(Debug)]
@@ -67,11 +70,16 @@ impl InRoot {
     }
 
     /// Makes a directory and everything above it that is missing, component by component on
-    /// descriptors, and returns a handle of it.
+    /// descriptors, and returns a handle of it. Of a symbolic link to nothing (`/var/run` of an image
+    /// without `/run`) that is made to which it leads inside the root.
     ///
     /// # Errors
-    /// `ENOTDIR` when something else is in the way, `EROFS`, `EACCES`.
+    /// `ENOTDIR` when something else is in the way, `ELOOP`, `EROFS`, `EACCES`.
     pub fn create_dir_all(&self, path: &str, mode: u32) -> Result<OwnedFd> {
+        self.create_dirs(path, mode, MAX_LINKS)
+    }
+
+    fn create_dirs(&self, path: &str, mode: u32, links: usize) -> Result<OwnedFd> {
         match self.resolve(path) {
             Ok(fd) if is_dir(&fstat(&fd)?) => return Ok(fd),
             Ok(_) => return Err(Errno::ENOTDIR),
@@ -84,10 +92,18 @@ impl InRoot {
             .split('/')
             .filter(|name| !name.is_empty() && *name != ".")
         {
+            let parent = prefix.clone();
             prefix.push('/');
             prefix.push_str(name);
             current = match self.resolve(&prefix) {
-                Err(Errno::ENOENT) => make_dir(current.as_fd(), name, mode)?,
+                Err(Errno::ENOENT) => match make_dir(current.as_fd(), name, mode) {
+                    Err(Errno::ENOTDIR) => {
+                        let target = link_target(current.as_fd(), &parent, name)?;
+                        let left = links.checked_sub(1).ok_or(Errno::ELOOP)?;
+                        self.create_dirs(&target, mode, left)?
+                    }
+                    made => made?,
+                },
                 other => other?,
             };
         }
@@ -99,11 +115,16 @@ impl InRoot {
     }
 
     /// Makes an empty regular file (and missing directories above it) unless something is there, and
-    /// returns a handle of what is there.
+    /// returns a handle of what is there. Symbolic links to nothing are treated as by
+    /// [`InRoot::create_dir_all`].
     ///
     /// # Errors
     /// As [`InRoot::create_dir_all`].
     pub fn create_file(&self, path: &str) -> Result<OwnedFd> {
+        self.create_file_behind(path, MAX_LINKS)
+    }
+
+    fn create_file_behind(&self, path: &str, links: usize) -> Result<OwnedFd> {
         match self.resolve(path) {
             Err(Errno::ENOENT) => {}
             other => return other,
@@ -116,7 +137,17 @@ impl InRoot {
             flags | OFlag::O_WRONLY,
             Mode::from_bits_truncate(0o644),
         ) {
-            Ok(_) | Err(Errno::EEXIST) => self.resolve(path),
+            Ok(_) => self.resolve(path),
+            Err(Errno::EEXIST) => match self.resolve(path) {
+                Err(Errno::ENOENT) => {
+                    let above = path.trim_end_matches('/').rsplit_once('/');
+                    let above = above.map_or("", |(above, _)| above);
+                    let target = link_target(parent.as_fd(), above, name)?;
+                    let left = links.checked_sub(1).ok_or(Errno::ELOOP)?;
+                    self.create_file_behind(&target, left)
+                }
+                other => other,
+            },
             Err(e) => Err(e),
         }
     }
@@ -140,6 +171,18 @@ impl AsFd for InRoot {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The path to which a symbolic link leads that lies in the directory `parent`, whose path is `above`.
+fn link_target(parent: BorrowedFd<'_>, above: &str, name: &str) -> Result<String> {
+    // EINVAL: no link, but something else that is in the way.
+    let target = readlinkat(parent, name).map_err(|_| Errno::ENOTDIR)?;
+    let target = target.to_str().ok_or(Errno::EILSEQ)?;
+    Ok(if target.starts_with('/') {
+        target.to_owned()
+    } else {
+        format!("{above}/{target}")
+    })
 }
 
 fn make_dir(parent: BorrowedFd<'_>, name: &str, mode: u32) -> Result<OwnedFd> {
@@ -214,4 +257,91 @@ pub fn resolve_beneath(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
         OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
         Mode::empty(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    /// A root with links to nothing, and a directory beside it that nobody may touch.
+    struct Scene {
+        dir: PathBuf,
+        root: InRoot,
+    }
+
+    impl Scene {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+            fs::create_dir_all(dir.join("root/var")).unwrap();
+            let root = InRoot::open(&dir.join("root")).unwrap();
+            Self { dir, root }
+        }
+
+        fn link(&self, target: &str, at: &str) {
+            symlink(target, self.dir.join("root").join(at)).unwrap();
+        }
+
+        fn has(&self, path: &str) -> bool {
+            self.dir.join(path).symlink_metadata().is_ok()
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.dir).unwrap();
+        }
+    }
+
+    #[test]
+    fn links_to_nothing_lead_to_what_is_made_inside() {
+        let scene = Scene::new("hull-links");
+        scene.link("/run", "var/run");
+        scene.link("../deep/../er/still", "var/up");
+        scene.link("/../../../beside", "out");
+        scene.link("../../../beside2", "out2");
+        scene.root.create_dir_all("/var/run/a/b", 0o755).unwrap();
+        assert!(scene.has("root/run/a/b"));
+        scene.root.create_dir_all("/var/up/x", 0o755).unwrap();
+        assert!(scene.has("root/er/still/x") && scene.has("root/deep"));
+        scene.root.create_dir_all("/out/x", 0o755).unwrap();
+        scene.root.create_file("/out2/y").unwrap();
+        assert!(scene.has("root/beside/x") && scene.has("root/beside2/y"));
+        assert!(!scene.has("beside") && !scene.has("beside2"));
+    }
+
+    #[test]
+    fn file_is_made_where_its_link_leads() {
+        let scene = Scene::new("hull-file-links");
+        scene.link("../run/resolve/stub.conf", "var/resolv.conf");
+        scene.link("resolv.conf", "var/again");
+        scene.root.create_file("/var/again").unwrap();
+        assert!(scene.has("root/run/resolve/stub.conf"));
+    }
+
+    #[test]
+    fn links_in_a_circle_and_files_in_the_way_are_errors() {
+        let scene = Scene::new("hull-circle");
+        scene.link("b", "a");
+        scene.link("a", "b");
+        // A file lies on the way, and nothing is made beyond it.
+        scene.link("/file/x", "c");
+        fs::write(scene.dir.join("root/file"), "").unwrap();
+        assert_eq!(
+            scene.root.create_dir_all("/a/x", 0o755).err(),
+            Some(Errno::ELOOP)
+        );
+        assert_eq!(scene.root.create_file("/a").err(), Some(Errno::ELOOP));
+        assert_eq!(
+            scene.root.create_dir_all("/c", 0o755).err(),
+            Some(Errno::ENOTDIR)
+        );
+        assert_eq!(
+            scene.root.create_dir_all("/file/x", 0o755).err(),
+            Some(Errno::ENOTDIR)
+        );
+        assert_eq!(fs::read_dir(scene.dir.join("root")).unwrap().count(), 5);
+    }
 }

@@ -20,6 +20,7 @@ pub mod lsm;
 pub mod memory;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod ns;
 pub mod opens;
 pub mod pidfd;

@@ -58,6 +58,7 @@ pub(super) fn render(decided: &Decided, screen: &Screen) -> String {
         root(plan),
         mounts::section(&plan.mounts),
         devices(plan),
+        net_devices(plan),
         hooks(
             "runtime hooks",
             &[&plan.hooks.prestart, &plan.hooks.create_runtime],
@@ -182,9 +183,10 @@ fn root(plan: &Plan) -> Section {
         "by moving it"
     };
     let mut text = format!("{}, {access}, {way}", root.path);
-    if let Some(propagation) = root.propagation {
+    if let Some((propagation, recursive)) = root.propagation {
+        let prefix = if recursive { "r" } else { "" };
         let word = mounts::propagation_word(propagation);
-        text.push_str(&format!(", then {word}"));
+        text.push_str(&format!(", then {prefix}{word}"));
     }
     Section::line("root", text)
 }
@@ -217,6 +219,19 @@ fn device(device: &Device) -> Row {
         permissions.into(),
         owner.into(),
     ]
+}
+
+fn net_devices(plan: &Plan) -> Section {
+    let rows = plan.net_devices.iter();
+    let rows = rows.map(|device| {
+        let inside = if device.host == device.name {
+            String::new()
+        } else {
+            format!("as {}", device.name)
+        };
+        vec![(&device.host).into(), inside.into()]
+    });
+    Section::rows("network devices", rows.collect())
 }
 
 fn names(plan: &Plan) -> Section {

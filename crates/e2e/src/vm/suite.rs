@@ -46,6 +46,7 @@ pub(super) const FILES: &[File] = &[
     file("idmap", Whole, "owners of mounts on Debian's kernel"),
     file("lifecycle", Whole, "every verb"),
     file("hooks", Whole, "all six kinds"),
+    file("net_devices", Whole, "network devices on Debian's kernel"),
     file(
         "run",
         Few(RUN),
@@ -67,6 +68,18 @@ pub(super) const FILES: &[File] = &[
     file("escapes", Few(ESCAPES), "hostile images and processes"),
     file("faults", Nothing, "a failure at every step"),
     file("odd_specs", Nothing, "specs that nobody writes"),
+    file(
+        "hook_failures",
+        Nothing,
+        "what each kind of hook does when it fails",
+    ),
+    file("mount_options", Nothing, "every word of a mount"),
+    file(
+        "mount_places",
+        Nothing,
+        "destinations and sources of mounts",
+    ),
+    file("propagation", Nothing, "mount events in and out"),
     file("events", Nothing, "order and form of events"),
     file("table", Nothing, "every operation in every state"),
     file("io_edges", Nothing, "late, slow and vanished readers"),

@@ -81,7 +81,7 @@ fn missing(step: Step) -> SetupError {
 /// container that opens them itself, whose whole mount namespace gets this propagation; and never
 /// peers in a user namespace, which must not mount anything on the host.
 fn propagation(plan: &Plan) -> MsFlags {
-    match plan.root.propagation {
+    match plan.root.propagation.map(|(kind, _)| kind) {
         Some(Propagation::Shared) if !plan.has_namespace(NamespaceKind::User) => MsFlags::MS_SHARED,
         Some(Propagation::Private | Propagation::Unbindable) => MsFlags::MS_PRIVATE,
         Some(Propagation::Slave | Propagation::Shared) | None => MsFlags::MS_SLAVE,

@@ -192,20 +192,23 @@ fn filesystem(
         let covered = fstat(&target).at(Step::Mounts, action)?;
         explained(context.set("mode", Some(&format!("{:o}", covered.st_mode & 0o7777))))?;
     }
+    // There is nothing below a new mount yet: what is meant for the whole tree is meant for it.
+    let wanted = mount
+        .set
+        .without(mount.clear_recursive)
+        .with(mount.set_recursive);
     // Mount points and devices may still have to be made in these.
     let writable_at_first = fstype == "tmpfs" || mount.destination == "/dev";
-    let late = writable_at_first && mount.set.contains(MountFlags::RDONLY);
+    let late = writable_at_first && wanted.contains(MountFlags::RDONLY);
     let set = if late {
-        mount.set.without(MountFlags::RDONLY)
+        wanted.without(MountFlags::RDONLY)
     } else {
-        mount.set
+        wanted
     };
     let fresh = context
         .mount(set.0)
         .at(Step::Mounts, action)
         .map_err(|e| explain(e, &context))?;
-    // A new mount has nothing to clear, and its own attributes are set already.
-    apply_attributes(&fresh, mount, MountFlags::default(), MountFlags::default())?;
     attach(&fresh, &target, mount)?;
     if mount.tmpcopyup {
         copy_up(
@@ -248,6 +251,8 @@ fn long_options(
     let words: Vec<String> = data
         .iter()
         .map(|(key, value)| match value {
+            // A label may have a comma in it, and the kernel knows quotes around labels alone.
+            Some(value) if key == "context" => format!("{key}=\"{value}\""),
             Some(value) => format!("{key}={value}"),
             None => key.clone(),
         })
@@ -320,9 +325,15 @@ fn destination(root: &InRoot, mount: &Mount, source: &FileStat) -> Result<OwnedF
     } else {
         root.create_file(&mount.destination)
     };
-    found
+    let found = found
         .at(Step::Mounts, || describe(mount))
-        .blame(Blame::Image)
+        .blame(Blame::Image)?;
+    let stat = fstat(&found).at(Step::Mounts, || describe(mount))?;
+    if is_dir(&stat) && !is_dir(source) {
+        let why = "the destination is a directory and the source is none";
+        return Err(because(Step::Mounts, Blame::Caller, describe(mount), why));
+    }
+    Ok(found)
 }
 
 fn apply_attributes(

@@ -42,7 +42,12 @@ pub(super) fn prepare(root: &Root, opened: Option<InRoot>) -> Result<InRoot, Set
     let action = || describe(root);
     // By default a slave: mounts that the host makes later still come in where a volume asks for it,
     // none of ours go out. A shared root is for volumes that ask for the other direction too.
-    let propagation = root.propagation.map_or(MsFlags::MS_SLAVE, propagation_flag);
+    let propagation = match root.propagation {
+        None => MsFlags::MS_SLAVE,
+        // What cannot be bound could not become our root or a volume.
+        Some((Propagation::Unbindable, _)) => MsFlags::MS_PRIVATE,
+        Some((kind, _)) => propagation_flag(kind),
+    };
     mount(NONE, "/", NONE, propagation | MsFlags::MS_REC, NONE).at(Step::RootfsPrepare, || {
         "set the propagation of /".to_owned()
     })?;
@@ -93,11 +98,13 @@ pub(super) fn pivot(root: InRoot, plan: &Plan) -> Result<(), SetupError> {
         .and_then(|()| chdir("/"))
         .at(Step::PivotRoot, action)?;
     drop(root);
-    if let Some(propagation) = plan.root.propagation {
-        // Before the pivot a shared root would have been refused.
-        let flags = propagation_flag(propagation) | MsFlags::MS_REC;
+    if let Some((kind, recursive)) = plan.root.propagation {
+        // Before the pivot a shared root would have been refused. Mounts have words of their own, which
+        // stand unless this is for the whole tree.
+        let mut flags = propagation_flag(kind);
+        flags.set(MsFlags::MS_REC, recursive);
         mount(NONE, "/", NONE, flags, NONE).at(Step::PivotRoot, || {
-            format!("make / {propagation:?}").to_lowercase()
+            format!("make / {kind:?}").to_lowercase()
         })?;
     }
     Ok(())

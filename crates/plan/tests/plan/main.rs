@@ -12,6 +12,8 @@ mod accepted;
 mod compile;
 mod exec;
 mod golden;
+mod labels;
+mod net_devices;
 mod payload;
 mod properties;
 mod refused;

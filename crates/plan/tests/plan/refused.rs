@@ -67,7 +67,7 @@ fn whole_config() {
         (
             "/linux/mountLabel",
             json!("l"),
-            "linux.mountLabel: a mount label is not supported yet",
+            "linux.mountLabel: a label is given, but SELinux is not enabled on this host",
         ),
     ]);
 }
@@ -343,6 +343,11 @@ fn hooks() {
             "/hooks/poststop",
             json!([{ "path": "/x", "timeout": 0 }]),
             "hooks.poststop[0].timeout: 0 is not a number of seconds",
+        ),
+        (
+            "/hooks/startContainer",
+            json!([{ "path": "/x", "env": ["A=b", "A"] }]),
+            "hooks.startContainer[0].env[1]: it is not NAME=value",
         ),
         (
             "/hooks/poststart",

@@ -280,11 +280,6 @@ fn resources() {
 fn what_is_not_supported_yet() {
     check(&[
         (
-            "/linux/netDevices",
-            json!({ "eth0": {} }),
-            "linux.netDevices: moving network devices is not supported yet",
-        ),
-        (
             "/linux/intelRdt",
             json!({ "closID": "x" }),
             "linux.intelRdt: Intel RDT is not supported yet",
