@@ -205,6 +205,7 @@ fn seccomp() -> Value {
             "SCMP_ACT_KILL_PROCESS",
             "SCMP_ACT_KILL_THREAD",
             "SCMP_ACT_LOG",
+            "SCMP_ACT_NOTIFY",
             "SCMP_ACT_TRACE",
             "SCMP_ACT_TRAP",
         ],
@@ -229,6 +230,7 @@ fn seccomp() -> Value {
             "SECCOMP_FILTER_FLAG_TSYNC",
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
             "SECCOMP_FILTER_FLAG_LOG",
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
         ],
     })
 }

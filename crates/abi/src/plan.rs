@@ -1,6 +1,6 @@
 //! The plan: everything that will be done to make a container, decided before any of it is done.
 
-use crate::{Hook, Mount, MountFlags, MountSource, Payload, Propagation, Resources};
+use crate::{Attributes, Hook, Mount, MountFlags, MountSource, Payload, Propagation, Resources};
 use serde::{Deserialize, Serialize};
 
 /// Where programs look for cgroups.
@@ -131,6 +131,28 @@ pub struct Seccomp {
     pub program: Vec<SockFilter>,
     /// `SECCOMP_FILTER_FLAG_*` bits.
     pub flags: u32,
+    /// Who is asked about calls with `SCMP_ACT_NOTIFY`, if there are any.
+    pub listener: Option<SeccompListener>,
+}
+
+/// An agent that decides about system calls
+/// (<https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#containerprocessstate>).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeccompListener {
+    /// Absolute path on the host of its stream socket.
+    pub path: String,
+    /// What never changes of what it is told with each process: a JSON object without its closing
+    /// brace.
+    pub head: String,
+}
+
+impl SeccompListener {
+    /// The whole JSON object. `pid` is the filtered process as the host sees it, `state` the state of
+    /// its container ([`HookState::render`]).
+    #[must_use]
+    pub fn render(&self, pid: i32, state: &str) -> String {
+        format!("{},\"pid\":{pid},\"state\":{state}}}", self.head)
+    }
 }
 
 /// Width and height of a terminal in characters.
@@ -167,6 +189,8 @@ pub struct Process {
     pub rlimits: Vec<Rlimit>,
     /// Preference of the OOM killer, -1000 to 1000.
     pub oom_score_adj: Option<i32>,
+    /// Scheduling and NUMA policy.
+    pub attributes: Attributes,
     /// AppArmor profile to change to on exec.
     pub apparmor_profile: Option<String>,
     /// SELinux label to take on exec.

@@ -1,6 +1,7 @@
 //! Inside a new process of a container: the straight list of steps, in the order of
 //! [`hull_abi::Step`], each with the reason why it stands where it stands.
 
+mod attributes;
 mod cgroups;
 mod console;
 mod copy_up;
@@ -58,6 +59,7 @@ pub(crate) fn run(
     namespaces::enter(&plan)?;
     step::begin(Step::Session)?;
     session::begin()?;
+    session::use_every_cpu()?;
     session::set_oom_score(process.oom_score_adj)?;
     step::note(Step::Keyring);
     // Before the credentials change: the keyring belongs to whoever makes it.
@@ -174,6 +176,7 @@ pub(crate) fn run_exec(
 fn become_exec(sync: &Sync, process: &Process, keyring: Option<&str>) -> Result<(), SetupError> {
     fault::exec_point(Step::Session)?;
     session::begin()?;
+    session::use_cpus_of_exec(&process.attributes.exec_affinity)?;
     session::join_keyring(keyring)?;
     console::attach_for_exec(sync, process)?;
     let procfs = procfs::Procfs::open_if_needed(process, &[])?;
@@ -202,7 +205,7 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
     sync.send(Step::RuntimeHooks, &FromInit::Hooks)?;
     match sync.receive(Step::RuntimeHooks)? {
         ToInit::Proceed { pid } => Ok(Some(pid)),
-        ToInit::Start { .. } | ToInit::Runner { .. } | ToInit::Keep => {
+        ToInit::Start { .. } | ToInit::Runner { .. } | ToInit::Notified | ToInit::Keep => {
             Err(out_of_order(Step::RuntimeHooks))
         }
     }

@@ -4,8 +4,9 @@ use crate::failure::{At, Blamed, because, by_clone};
 use crate::host;
 use crate::init::{self, Membership};
 use crate::sync::Sync;
-use hull_abi::{Blame, CgroupPaths, FdRole, NamespaceKind, SetupError, Spawn, Step};
+use hull_abi::{Blame, CgroupPaths, FdRole, NamespaceKind, NumberSet, SetupError, Spawn, Step};
 use hull_sys::clone::{CloneArgs, Cloned, clone3};
+use hull_sys::sched::{self, CpuMask};
 use hull_sys::single::SingleThreaded;
 use hull_sys::{Errno, fd, ns, pidfd, process};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -115,6 +116,12 @@ impl Spawner {
                 },
             )
         };
+        let pinned = match &spawn {
+            Spawn::Exec {
+                cpus: Some(cpus), ..
+            } => Some(Pinned::to(cpus)?),
+            Spawn::Exec { .. } | Spawn::Init { .. } | Spawn::Job => None,
+        };
         let directory = cgroup_paths(&spawn).and_then(|paths| paths.unified.as_deref());
         let cgroup = directory.map(open_cgroup).transpose()?;
         let cloned = match (clone(cgroup.as_ref()), &fds.init, directory) {
@@ -126,6 +133,9 @@ impl Spawner {
             }
             (cloned, _, _) => cloned,
         };
+        if !matches!(cloned, Ok(Cloned::Child)) {
+            pinned.map_or(Ok(()), |pinned| pinned.end())?;
+        }
         match cloned.map_err(by_clone)? {
             Cloned::Parent { pid, pidfd } => Ok(Spawned { pid, pidfd }),
             Cloned::Child => child(&self.single, spawn, fds),
@@ -151,6 +161,26 @@ impl Spawner {
             process::exit_now(1);
         }
         cloned
+    }
+}
+
+/// This process, bound to some processors for as long as it takes to clone another there.
+struct Pinned {
+    before: CpuMask,
+}
+
+impl Pinned {
+    fn to(cpus: &NumberSet) -> Result<Self, SetupError> {
+        let action = || format!("bind to processors {cpus} (process.execCPUAffinity.initial)");
+        let before = sched::affinity().at(Step::Clone, action)?;
+        sched::set_affinity(&cpus.mask())
+            .at(Step::Clone, action)
+            .blame(Blame::Caller)?;
+        Ok(Self { before })
+    }
+
+    fn end(self) -> Result<(), SetupError> {
+        sched::set_affinity(&self.before).at(Step::Clone, || "reset the cpu affinity".to_owned())
     }
 }
 
@@ -248,7 +278,9 @@ fn child(single: &SingleThreaded, spawn: Spawn, fds: Fds) -> ! {
         Spawn::Init {
             cgroup, keyring, ..
         } => init::run(&sync, fds.body, fds.file, &Membership { cgroup, keyring }),
-        Spawn::Exec { cgroup, keyring } => {
+        Spawn::Exec {
+            cgroup, keyring, ..
+        } => {
             let membership = Membership { cgroup, keyring };
             let init = fds.init.ok_or_else(missing);
             init.and_then(|init| init::run_exec(single, &sync, fds.body, init, &membership))

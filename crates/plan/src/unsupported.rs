@@ -7,21 +7,12 @@ use serde_json::Value;
 /// Path of a member, and the subject and verb of the message.
 type Row = (&'static str, &'static str);
 
-const PROCESS: [Row; 3] = [
-    ("scheduler", "a scheduling policy is"),
-    ("ioPriority", "an I/O priority is"),
-    ("execCPUAffinity", "a CPU affinity for execs is"),
-];
-
-const LINUX: [Row; 8] = [
+const LINUX: [Row; 5] = [
     ("uidMappings", "a user namespace is"),
     ("gidMappings", "a user namespace is"),
     ("timeOffsets", "a time namespace is"),
     ("netDevices", "moving network devices is"),
     ("intelRdt", "Intel RDT is"),
-    ("memoryPolicy", "a memory policy is"),
-    ("seccomp.listenerPath", "notifying a seccomp agent is"),
-    ("seccomp.listenerMetadata", "notifying a seccomp agent is"),
 ];
 
 const MOUNT: [Row; 2] = [
@@ -31,9 +22,6 @@ const MOUNT: [Row; 2] = [
 
 /// Checks a whole config.
 pub(crate) fn check_config(config: &Value) -> Result<(), Invalid> {
-    if let Some(process) = config.get("process") {
-        check_process(process)?;
-    }
     for (i, mount) in config
         .get("mounts")
         .and_then(Value::as_array)
@@ -48,29 +36,6 @@ pub(crate) fn check_config(config: &Value) -> Result<(), Invalid> {
         return Ok(());
     };
     refuse(linux, "linux", &LINUX)?;
-    check_personality(linux)
-}
-
-/// Checks a process.
-pub(crate) fn check_process(process: &Value) -> Result<(), Invalid> {
-    refuse(process, "process", &PROCESS)
-}
-
-/// The domain `LINUX` without flags is what every process has anyway.
-fn check_personality(linux: &Value) -> Result<(), Invalid> {
-    let Some(personality) = linux.get("personality") else {
-        return Ok(());
-    };
-    let domain = personality.get("domain").and_then(Value::as_str);
-    let has_flags = personality
-        .get("flags")
-        .is_some_and(|flags| !is_empty(flags));
-    if has_flags || domain.is_some_and(|domain| domain != "LINUX") {
-        return Err(Invalid::unsupported(
-            "linux.personality",
-            "a personality is",
-        ));
-    }
     Ok(())
 }
 
@@ -85,7 +50,7 @@ fn refuse(value: &Value, prefix: &str, rows: &[Row]) -> Result<(), Invalid> {
 }
 
 /// What a client writes who asks for nothing.
-fn is_empty(value: &Value) -> bool {
+pub(crate) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),

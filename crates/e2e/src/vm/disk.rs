@@ -32,6 +32,8 @@ const ROOM: u64 = 256 << 20;
 pub(super) struct Content<'run> {
     pub(super) executables: &'run [Executable],
     pub(super) args: &'run Args,
+    /// The unpacked package of that name.
+    pub(super) apparmor: &'run Path,
 }
 
 /// Writes the image into `dir`.
@@ -42,6 +44,8 @@ pub(super) fn make(content: &Content<'_>, dir: &Path) -> Result<PathBuf> {
     for program in PROGRAMS {
         install(&root, &Path::new("/usr/bin").join(program))?;
     }
+    let parser = content.apparmor.join("sbin/apparmor_parser");
+    fs::copy(parser, root.join("usr/bin/apparmor_parser"))?;
     accounts(&root)?;
     tested(&root)?;
     tests(&root, content)?;
