@@ -176,7 +176,8 @@ fn features() -> Value {
                 "rdma": true,
             },
             "seccomp": seccomp(),
-            "apparmor": { "enabled": false },
+            // Ours to offer; whether the host has it is not asked here.
+            "apparmor": { "enabled": true },
             "selinux": { "enabled": false },
             "intelRdt": { "enabled": false },
             "mountExtensions": { "idmap": { "enabled": false } },

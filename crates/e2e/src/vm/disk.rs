@@ -18,7 +18,15 @@ const FAULT_BINARY: &str = "/vm/fault/containerd-shim-hull-v1";
 const IMAGES: &str = "/vm/images";
 
 /// Programs of the host that busybox has not, or not as the tests and the janitor call them.
-const PROGRAMS: &[&str] = &["containerd", "ctr", "strace", "script", "rm", "sh"];
+const PROGRAMS: &[&str] = &[
+    "containerd",
+    "ctr",
+    "strace",
+    "script",
+    "setpriv",
+    "rm",
+    "sh",
+];
 
 /// How many times longer every deadline is there. The machine is slower than that, but the deadlines
 /// have room.
@@ -44,8 +52,7 @@ pub(super) fn make(content: &Content<'_>, dir: &Path) -> Result<PathBuf> {
     for program in PROGRAMS {
         install(&root, &Path::new("/usr/bin").join(program))?;
     }
-    let parser = content.apparmor.join("sbin/apparmor_parser");
-    fs::copy(parser, root.join("usr/bin/apparmor_parser"))?;
+    apparmor(&root, content.apparmor)?;
     accounts(&root)?;
     tested(&root)?;
     tests(&root, content)?;
@@ -139,6 +146,15 @@ fn install(root: &Path, program: &Path) -> Result<()> {
                 .map_err(|error| format!("{}: {error}; make deps installs it", file.display()))?;
         }
     }
+    Ok(())
+}
+
+/// What loads profiles; it needs no library that containerd does not.
+fn apparmor(root: &Path, package: &Path) -> Result<()> {
+    let (parser, settings) = ("sbin/apparmor_parser", "etc/apparmor/parser.conf");
+    fs::create_dir_all(root.join("etc/apparmor"))?;
+    fs::copy(package.join(settings), root.join(settings))?;
+    fs::copy(package.join(parser), root.join(parser))?;
     Ok(())
 }
 

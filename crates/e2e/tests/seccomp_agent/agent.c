@@ -8,6 +8,7 @@
 //
 //   mkdir(2) of a path with "made"     made by the agent in the asker's root; the answer is 0
 //   mkdir(2) of a path with "errno"    fails with ENOMEDIUM
+//   chdir(2) to a path with "eacces", "eperm"   fails so the first time, and goes on from then on
 //   everything else                    goes on as if it had not been asked about
 //
 // Only one descriptor may come with a state, and it must be a listener.
@@ -58,6 +59,7 @@ static void serve(int listener) {
   struct seccomp_notif ask;
   struct seccomp_notif_resp answer;
   char text[256];
+  int refused = 0;
   for (;;) {
     struct pollfd ready = {.fd = listener, .events = POLLIN};
     if (poll(&ready, 1, -1) < 0 && errno != EINTR) fail("poll");
@@ -80,6 +82,14 @@ static void serve(int listener) {
       } else if (strstr(text, "errno")) {
         answer.flags = 0;
         answer.error = -ENOMEDIUM;
+      }
+    } else if (ask.data.nr == SYS_chdir) {
+      read_text(ask.pid, ask.data.args[0], text, sizeof text);
+      int error = strstr(text, "eacces") ? EACCES : strstr(text, "eperm") ? EPERM : 0;
+      if (error && !refused) {
+        refused = 1;
+        answer.flags = 0;
+        answer.error = -error;
       }
     } else if (ask.data.nr == SYS_execve) {
       read_text(ask.pid, ask.data.args[0], text, sizeof text);

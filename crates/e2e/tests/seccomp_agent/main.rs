@@ -1,9 +1,6 @@
 //! `SCMP_ACT_NOTIFY`: a real agent decides about system calls of a container.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "test code: a panic is how a test fails"
-)]
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how a test fails")]
 
 mod agent;
 
@@ -17,6 +14,7 @@ use serde_json::{Value, json};
 /// Numbers of x86-64.
 const MKDIR: u32 = 83;
 const EXECVE: u32 = 59;
+const CHDIR: u32 = 80;
 
 /// Asks the agent at this path about some calls; everything else is allowed.
 fn asking(spec: &Spec, agent: &Path, calls: &[&str]) -> Spec {
@@ -160,6 +158,28 @@ fn every_other_call_of_the_way_to_the_program_may_be_asked_about() {
         );
         let execs = paths(&agent, EXECVE);
         assert!(execs.iter().any(|path| path == "/bin/sh"), "{execs:?}");
+    }
+}
+
+/// Some directories only the user may enter, as on a file system that gives root no rights. The agent
+/// stands in for one: it refuses the first attempt.
+#[test]
+fn working_directory_that_root_may_not_enter_is_entered_as_the_user() {
+    for cwd in ["/eacces", "/eperm"] {
+        let lab = Lab::new();
+        let agent = Agent::start(lab.dir());
+        let spec = script("pwd; exec sleep 600")
+            .user(1000, 1000)
+            .cwd(cwd)
+            .set("/process/noNewPrivileges", false);
+        let spec = asking(&spec, agent.socket(), &["chdir"]);
+        let mut c = lab.container(&spec);
+        c.run();
+        assert_eq!(c.read_until("\n"), format!("{cwd}\n"));
+        assert_eq!(paths(&agent, CHDIR), [cwd; 2]);
+        let ran = c.exec("e", ["pwd"]);
+        assert_eq!(ran.stdout, format!("{cwd}\n"), "{ran:?}");
+        assert_eq!(paths(&agent, CHDIR), [cwd; 4]);
     }
 }
 
