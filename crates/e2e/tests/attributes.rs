@@ -308,7 +308,11 @@ fn processors_of_execs() {
     assert_eq!(with("final", json!({ "final": "0" })), "0");
     // hull changes nothing after the cgroup was joined. Kernels that remember what was asked for keep
     // what its cpuset allows of that; others give all of the cpuset.
-    let kept = if kernel() >= (6, 2) { "0" } else { every.as_str() };
+    let kept = if kernel() >= (6, 2) {
+        "0"
+    } else {
+        every.as_str()
+    };
     assert_eq!(with("initial", json!({ "initial": "0" })), kept);
     assert_eq!(
         with("both", json!({ "initial": "1", "final": "0,1" })),

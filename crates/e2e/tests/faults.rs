@@ -22,6 +22,7 @@ const CREATE: [&str; 18] = [
     "console",
     "sysctl",
     "masked paths",
+    "process attributes",
     "credentials",
     "program",
     "gate",

@@ -1,6 +1,7 @@
 //! Scheduling, I/O priority, execution domain and NUMA policy, while the rights for them are there.
 
 use crate::failure::{At, Blamed};
+use crate::fault;
 use hull_abi::{
     Attributes, Blame, IoPriority, MemoryPolicy, Personality, Scheduler, SetupError, Step,
 };
@@ -23,22 +24,31 @@ const MODES: [&str; 7] = [
 
 /// Sets what the plan has of them.
 pub(super) fn apply(attributes: &Attributes) -> Result<(), SetupError> {
-    if let Some(scheduler) = &attributes.scheduler {
+    let wanted = |part| !fault::leaves_out(part);
+    if let Some(scheduler) = &attributes.scheduler
+        && wanted("scheduler")
+    {
         schedule(scheduler)?;
     }
-    if let Some(IoPriority { class, level }) = attributes.io_priority {
+    if let Some(IoPriority { class, level }) = attributes.io_priority
+        && wanted("I/O priority")
+    {
         ioprio::set(class, level).at(STEP, || {
             format!("set process.ioPriority class {class} priority {level}")
         })?;
     }
-    if let Some(domain) = attributes.personality {
+    if let Some(domain) = attributes.personality
+        && wanted("personality")
+    {
         let number = match domain {
             Personality::Linux => personality::LINUX,
             Personality::Linux32 => personality::LINUX32,
         };
         personality::set(number).at(STEP, || format!("set linux.personality {domain:?}"))?;
     }
-    if let Some(policy) = &attributes.memory_policy {
+    if let Some(policy) = &attributes.memory_policy
+        && wanted("memory policy")
+    {
         place_memory(policy)?;
     }
     Ok(())

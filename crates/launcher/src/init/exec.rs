@@ -116,6 +116,9 @@ fn load_filter(sync: &Sync, process: &Process) -> Result<(), SetupError> {
     let listener = filter.load_listening(given.flags).at(Step::Seccomp, || {
         format!("load the filter with a listener (flags {:#x})", given.flags)
     })?;
+    if fault::leaves_out("listener") {
+        return Ok(());
+    }
     sync.hand_over(&listener)
 }
 

@@ -23,14 +23,16 @@ pub(super) fn use_every_cpu() -> Result<(), SetupError> {
 /// The processors of an exec, which is in the container's cgroup now.
 pub(super) fn use_cpus_of_exec(affinity: &ExecAffinity) -> Result<(), SetupError> {
     match (&affinity.last, &affinity.initial) {
-        (Some(cpus), _) => sched::set_affinity(&cpus.mask())
-            .at(Step::Session, || {
-                format!("bind to processors {cpus} (process.execCPUAffinity.final)")
-            })
-            .blame(Blame::Caller),
+        (Some(cpus), _) if !fault::leaves_out("processors of an exec") => {
+            sched::set_affinity(&cpus.mask())
+                .at(Step::Session, || {
+                    format!("bind to processors {cpus} (process.execCPUAffinity.final)")
+                })
+                .blame(Blame::Caller)
+        }
         // The spec leaves the rest to the kernel.
         (None, Some(_)) => Ok(()),
-        (None, None) => use_every_cpu(),
+        (Some(_) | None, _) => use_every_cpu(),
     }
 }
 
