@@ -6,7 +6,7 @@
 use hull_e2e::{HookKind, Lab, Spec, block, cgroup, procfs};
 
 /// Steps on the way to the gate, in their order.
-const CREATE: [&str; 18] = [
+const CREATE: [&str; 19] = [
     "rootfs mount",
     "cgroup",
     "plan",

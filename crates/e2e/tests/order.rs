@@ -114,7 +114,11 @@ fn observed(no_new_privileges: bool) -> (Vec<String>, Vec<&'static str>) {
     let trace: Trace = serde_json::from_slice(&json).unwrap();
     let own = trace.marks.into_iter().filter(|mark| mark.who == Who::Init);
     let steps = own.map(|mark| mark.what.into_owned()).collect();
-    (steps, calls.iter().filter_map(|call| name(call)).collect())
+    let mut names: Vec<&'static str> = calls.iter().filter_map(|call| name(call)).collect();
+    // What the program itself calls is its own affair.
+    let ours = names.iter().position(|name| *name == "program");
+    names.truncate(ours.map_or(names.len(), |at| at + 1));
+    (steps, names)
 }
 
 /// Every `first` comes before every `second`, and both happen.

@@ -6,9 +6,8 @@ use crate::init::{self, Membership};
 use crate::sync::Sync;
 use hull_abi::{Blame, CgroupPaths, FdRole, NamespaceKind, NumberSet, SetupError, Spawn, Step};
 use hull_sys::clone::{CloneArgs, Cloned, clone3};
-use hull_sys::sched::{self, CpuMask};
 use hull_sys::single::SingleThreaded;
-use hull_sys::{Errno, fd, ns, pidfd, process};
+use hull_sys::{Errno, fd, ns, pidfd, process, sched};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
@@ -106,36 +105,24 @@ impl Spawner {
                 .transpose()?;
         }
         let clone = |cgroup: Option<&OwnedFd>| {
-            let cgroup = cgroup.map(AsFd::as_fd);
-            self.clone_in(
-                joined.as_ref(),
-                CloneArgs {
-                    namespaces,
-                    cgroup,
-                    sibling: true,
-                },
-            )
-        };
-        let pinned = match &spawn {
-            Spawn::Exec {
-                cpus: Some(cpus), ..
-            } => Some(Pinned::to(cpus)?),
-            Spawn::Exec { .. } | Spawn::Init { .. } | Spawn::Job => None,
+            let args = CloneArgs {
+                namespaces,
+                cgroup: cgroup.map(AsFd::as_fd),
+                sibling: true,
+            };
+            on_cpus(cpus(&spawn), || self.clone_in(joined.as_ref(), args))
         };
         let directory = cgroup_paths(&spawn).and_then(|paths| paths.unified.as_deref());
         let cgroup = directory.map(open_cgroup).transpose()?;
-        let cloned = match (clone(cgroup.as_ref()), &fds.init, directory) {
+        let cloned = match (clone(cgroup.as_ref())?, &fds.init, directory) {
             // The container has moved its processes further down to enable controllers (systemd
             // does): a cgroup with such children takes no process, so go where init is.
             (Err(Errno::EBUSY), Some(init), Some(directory)) => {
                 let moved = current_cgroup(init, directory)?;
-                clone(Some(&open_cgroup(&moved)?))
+                clone(Some(&open_cgroup(&moved)?))?
             }
             (cloned, _, _) => cloned,
         };
-        if !matches!(cloned, Ok(Cloned::Child)) {
-            pinned.map_or(Ok(()), |pinned| pinned.end())?;
-        }
         match cloned.map_err(by_clone)? {
             Cloned::Parent { pid, pidfd } => Ok(Spawned { pid, pidfd }),
             Cloned::Child => child(&self.single, spawn, fds),
@@ -164,24 +151,31 @@ impl Spawner {
     }
 }
 
-/// This process, bound to some processors for as long as it takes to clone another there.
-struct Pinned {
-    before: CpuMask,
+fn cpus(spawn: &Spawn) -> Option<&NumberSet> {
+    match spawn {
+        Spawn::Exec { cpus, .. } => cpus.as_ref(),
+        Spawn::Init { .. } | Spawn::Job => None,
+    }
 }
 
-impl Pinned {
-    fn to(cpus: &NumberSet) -> Result<Self, SetupError> {
-        let action = || format!("bind to processors {cpus} (process.execCPUAffinity.initial)");
-        let before = sched::affinity().at(Step::Clone, action)?;
-        sched::set_affinity(&cpus.mask())
-            .at(Step::Clone, action)
-            .blame(Blame::Caller)?;
-        Ok(Self { before })
+/// Clones while this process is bound to some processors, which the new one takes over.
+fn on_cpus(
+    cpus: Option<&NumberSet>,
+    clone: impl FnOnce() -> Result<Cloned, Errno>,
+) -> Result<Result<Cloned, Errno>, SetupError> {
+    let Some(cpus) = cpus else {
+        return Ok(clone());
+    };
+    let action = || format!("bind to processors {cpus} (process.execCPUAffinity.initial)");
+    let before = sched::affinity().at(Step::Clone, action)?;
+    sched::set_affinity(&cpus.mask())
+        .at(Step::Clone, action)
+        .blame(Blame::Caller)?;
+    let cloned = clone();
+    if !matches!(cloned, Ok(Cloned::Child)) {
+        sched::set_affinity(&before).at(Step::Clone, || "reset the cpu affinity".to_owned())?;
     }
-
-    fn end(self) -> Result<(), SetupError> {
-        sched::set_affinity(&self.before).at(Step::Clone, || "reset the cpu affinity".to_owned())
-    }
+    Ok(cloned)
 }
 
 fn cgroup_paths(spawn: &Spawn) -> Option<&CgroupPaths> {

@@ -149,11 +149,12 @@ fn install(root: &Path, program: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What loads profiles; it needs no library that containerd does not.
+/// What loads profiles; it needs no library that containerd does not. Without settings, so that profiles
+/// are made for what this kernel has.
 fn apparmor(root: &Path, package: &Path) -> Result<()> {
-    let (parser, settings) = ("sbin/apparmor_parser", "etc/apparmor/parser.conf");
-    fs::create_dir_all(root.join("etc/apparmor"))?;
-    fs::copy(package.join(settings), root.join(settings))?;
+    let (parser, settings) = ("sbin/apparmor_parser", root.join("etc/apparmor"));
+    fs::create_dir_all(&settings)?;
+    fs::write(settings.join("parser.conf"), "")?;
     fs::copy(package.join(parser), root.join(parser))?;
     Ok(())
 }
