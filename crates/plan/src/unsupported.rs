@@ -35,8 +35,7 @@ pub(crate) fn check_config(config: &Value) -> Result<(), Invalid> {
     let Some(linux) = config.get("linux") else {
         return Ok(());
     };
-    refuse(linux, "linux", &LINUX)?;
-    Ok(())
+    refuse(linux, "linux", &LINUX)
 }
 
 fn refuse(value: &Value, prefix: &str, rows: &[Row]) -> Result<(), Invalid> {
