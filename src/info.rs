@@ -180,7 +180,8 @@ fn features() -> Value {
                 "rdma": true,
             },
             "seccomp": seccomp(),
-            "apparmor": { "enabled": false },
+            // Ours to offer; whether the host has it is not asked here.
+            "apparmor": { "enabled": true },
             "selinux": { "enabled": false },
             "intelRdt": { "enabled": false },
             "netDevices": { "enabled": true },
@@ -210,6 +211,7 @@ fn seccomp() -> Value {
             "SCMP_ACT_KILL_PROCESS",
             "SCMP_ACT_KILL_THREAD",
             "SCMP_ACT_LOG",
+            "SCMP_ACT_NOTIFY",
             "SCMP_ACT_TRACE",
             "SCMP_ACT_TRAP",
         ],
@@ -234,6 +236,7 @@ fn seccomp() -> Value {
             "SECCOMP_FILTER_FLAG_TSYNC",
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
             "SECCOMP_FILTER_FLAG_LOG",
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
         ],
     })
 }

@@ -1,6 +1,7 @@
 //! Making the processes of a container: from a request to an init process at the gate, from a
 //! registered exec to a running program. Every step that fails undoes what was done before.
 
+mod agent;
 mod config;
 mod gate;
 mod hooks;
@@ -21,6 +22,7 @@ use crate::options::Options;
 use crate::stdio::{self, Prepared, Stdio};
 use crate::trace::Recorder;
 use crate::wasm::{Asking, Guest};
+use agent::Agent;
 use gate::{SETUP_DEADLINE, until_exec, until_ready};
 use hull_abi::{
     CgroupPaths, CgroupSetup, ContainerId, ExecPlan, FdRole, HostJob, HostMount, Moments,
@@ -311,6 +313,7 @@ pub(crate) async fn exec(
     let spawn = Spawn::Exec {
         cgroup: args.place.cgroup.clone(),
         keyring: args.place.keyring.clone(),
+        cpus: args.plan.process.attributes.exec_affinity.initial.clone(),
     };
     let body = encode(&args.plan)?;
     let Launched { process, sync } = shared
@@ -327,7 +330,11 @@ pub(crate) async fn exec(
             child: &process,
         };
         let asking = Asking::new(shared, guest);
-        let master = until_exec(&sync, SETUP_DEADLINE, Some(asking)).await?;
+        let agent = Agent::of(&args.plan.process, &process, || {
+            let state = &args.container.state;
+            state.render("running", Some(args.init.pid()))
+        });
+        let master = until_exec(&sync, SETUP_DEADLINE, Some(asking), agent).await?;
         Ok(Arc::new(Stdio::start(streams, master)?))
     };
     match started.await {

@@ -1,5 +1,6 @@
 //! Talking to a process on its way to its program: until it waits at the gate, and through it.
 
+use super::agent::Agent;
 use super::{HOOKS_DEADLINE, Place, hooks, net_devices, outside};
 use crate::daemon::Shared;
 use crate::error::Error;
@@ -39,6 +40,7 @@ pub(super) async fn until_ready(
             child,
         },
     );
+    let agent = Agent::of(process, child, || plan.state.render("creating", Some(pid)));
     // Some hooks run in init itself, between two messages.
     let limit = limit(&plan.hooks.create_container);
     loop {
@@ -53,6 +55,9 @@ pub(super) async fn until_ready(
             Ok((FromInit::Console, mut fds)) => master = fds.pop(),
             Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
                 Box::pin(asking.answer(word, fds, sync)).await?;
+            }
+            Ok((FromInit::Notify { listener }, _)) => {
+                meet(agent.as_ref(), listener, sync).await?;
             }
             Ok((FromInit::Limits, _)) => answer_limits(process, child, sync).await?,
             Ok((FromInit::Hooks, _)) => {
@@ -109,7 +114,7 @@ pub(crate) async fn release_gate(plan: &Plan, gate: &SyncSocket, pid: i32) -> Re
         return Err(killed(Step::Gate));
     }
     let limit = limit(&plan.hooks.start_container);
-    until_exec(gate, limit, None).await.map(drop)
+    until_exec(gate, limit, None, None).await.map(drop)
 }
 
 /// How long a process may be silent that runs these hooks before its next message.
@@ -121,12 +126,21 @@ fn limit(hooks: &[Hook]) -> Duration {
     }
 }
 
+/// A process that has a listener though its filter asks nobody is not ours any more.
+async fn meet(agent: Option<&Agent<'_>>, listener: i32, sync: &SyncSocket) -> Result<(), Error> {
+    match agent {
+        Some(agent) => Box::pin(agent.meet(listener, sync)).await,
+        None => Err(killed(Step::Seccomp)),
+    }
+}
+
 /// Waits for the execing byte and the end of the socket behind it. Whoever was not at the gate yet
-/// may ask for what running Wasm takes.
+/// may ask for what running Wasm takes, and for the agent of its filter.
 pub(super) async fn until_exec(
     sync: &SyncSocket,
     limit: Duration,
     mut asking: Option<Asking<'_>>,
+    agent: Option<Agent<'_>>,
 ) -> Result<Option<OwnedFd>, Error> {
     let mut master = None;
     let mut execing = false;
@@ -138,6 +152,9 @@ pub(super) async fn until_exec(
             Ok((FromInit::Execing, _)) => execing = true,
             Ok((FromInit::Console, mut fds)) => master = fds.pop(),
             Ok((FromInit::Failed(error), _)) => return Err(error.into()),
+            Ok((FromInit::Notify { listener }, _)) => {
+                meet(agent.as_ref(), listener, sync).await?;
+            }
             Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
                 if let Some(asking) = &mut asking {
                     Box::pin(asking.answer(word, fds, sync)).await?;

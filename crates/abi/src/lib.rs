@@ -5,6 +5,7 @@
 //! hostile bytes.
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod cgroup;
 mod ids;
 mod job;
@@ -18,6 +19,9 @@ mod sync;
 mod trace;
 mod wasm;
 
+pub use attributes::{
+    Attributes, ExecAffinity, IoPriority, MemoryPolicy, NumberSet, Personality, Scheduler,
+};
 pub use cgroup::{
     BlockIo, CgroupPaths, Cpu, DeviceKind, DeviceRule, HugepageLimit, Memory, Network, RdmaLimit,
     Resources, ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
@@ -29,7 +33,7 @@ pub use namespaces::{Clock, IdMaps, IdRange, TimeOffset, host_id, map_text, pars
 pub use network::NetDevice;
 pub use plan::{
     CapabilitySets, ConsoleSize, Device, ExecPlan, HookState, Hooks, NamespaceKind, NamespacePlan,
-    Plan, Process, Rlimit, Root, Seccomp, SockFilter, Sysctl, User,
+    Plan, Process, Rlimit, Root, Seccomp, SeccompListener, SockFilter, Sysctl, User,
 };
 pub use request::{FdRole, Reply, Request, Spawn};
 pub use step::{Blame, SetupError, Step};
@@ -50,6 +54,20 @@ pub struct Malformed(pub &'static str);
 /// Only when a `Serialize` implementation fails, which none of this crate's does.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Malformed> {
     postcard::to_allocvec(value).map_err(|_| Malformed(std::any::type_name::<T>()))
+}
+
+/// As [`encode`], into `buffer` and without allocating: the memory of a process whose seccomp filter
+/// asks somebody about mmap(2) must not grow before that one listens.
+///
+/// # Errors
+/// When the buffer is too small.
+pub fn encode_into<'b, T: Serialize>(
+    value: &T,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], Malformed> {
+    postcard::to_slice(value, buffer)
+        .map(|bytes| &*bytes)
+        .map_err(|_| Malformed(std::any::type_name::<T>()))
 }
 
 /// Decodes what [`encode`] made.

@@ -1,8 +1,8 @@
 //! The plan: everything that will be done to make a container, decided before any of it is done.
 
 use crate::{
-    Hook, IdMaps, Mount, MountFlags, MountSource, NetDevice, Payload, Propagation, Resources,
-    TimeOffset, host_id,
+    Attributes, Hook, IdMaps, Mount, MountFlags, MountSource, NetDevice, Payload, Propagation,
+    Resources, TimeOffset, host_id,
 };
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +146,28 @@ pub struct Seccomp {
     pub program: Vec<SockFilter>,
     /// `SECCOMP_FILTER_FLAG_*` bits.
     pub flags: u32,
+    /// Who is asked about calls with `SCMP_ACT_NOTIFY`, if there are any.
+    pub listener: Option<SeccompListener>,
+}
+
+/// An agent that decides about system calls
+/// (<https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#containerprocessstate>).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeccompListener {
+    /// Absolute path on the host of its stream socket.
+    pub path: String,
+    /// What never changes of what it is told with each process: a JSON object without its closing
+    /// brace.
+    pub head: String,
+}
+
+impl SeccompListener {
+    /// The whole JSON object. `pid` is the filtered process as the host sees it, `state` the state of
+    /// its container ([`HookState::render`]).
+    #[must_use]
+    pub fn render(&self, pid: i32, state: &str) -> String {
+        format!("{},\"pid\":{pid},\"state\":{state}}}", self.head)
+    }
 }
 
 /// Width and height of a terminal in characters.
@@ -182,6 +204,8 @@ pub struct Process {
     pub rlimits: Vec<Rlimit>,
     /// Preference of the OOM killer, -1000 to 1000.
     pub oom_score_adj: Option<i32>,
+    /// Scheduling and NUMA policy.
+    pub attributes: Attributes,
     /// AppArmor profile to change to on exec.
     pub apparmor_profile: Option<String>,
     /// SELinux label to take on exec.

@@ -4,7 +4,7 @@
 //! The large part of a request (a `Plan`, an `ExecPlan`, a `HostJob`) travels in a memfd that only
 //! the new process reads, so a datagram stays small whatever the container asks for.
 
-use crate::{CgroupPaths, NamespaceKind, SetupError};
+use crate::{CgroupPaths, NamespaceKind, NumberSet, SetupError};
 use serde::{Deserialize, Serialize};
 
 /// What each descriptor that comes with a request is for. Order of the list = order of descriptors.
@@ -45,6 +45,8 @@ pub enum Spawn {
         cgroup: CgroupPaths,
         /// Name of the container's session keyring, if it has one of its own.
         keyring: Option<String>,
+        /// Processors on which it is made, before it is in the cgroup.
+        cpus: Option<NumberSet>,
     },
     /// A child that does a `HostJob` and ends.
     Job,

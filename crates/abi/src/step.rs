@@ -58,6 +58,8 @@ pub enum Step {
     ReadonlyPaths,
     /// Masked paths.
     MaskedPaths,
+    /// Scheduling and NUMA policy.
+    Attributes,
     /// Resource limits.
     Rlimits,
     /// AppArmor or SELinux label.
@@ -150,6 +152,7 @@ impl Step {
             Self::ReadonlyMounts => "read-only mounts",
             Self::ReadonlyPaths => "read-only paths",
             Self::MaskedPaths => "masked paths",
+            Self::Attributes => "process attributes",
             Self::Rlimits => "rlimits",
             Self::LsmLabel => "lsm label",
             Self::Seccomp => "seccomp",

@@ -11,6 +11,8 @@
 //!  │ ── Wasm (+ module) ──────────────► │  only if the program is a Wasm file
 //!  │ ◄─ Runner (+ runner, config, artifact)
 //!  │ ── BadArtifact ──────────────────► │  only if that is damaged; another Runner answers
+//!  │ ── Notify ───────────────────────► │  only if its filter asks an agent, who has the listener
+//!  │ ◄──────────────────── Notified ─── │  now
 //!  │ ── Ready ────────────────────────► │  everything that can fail has been done
 //!  │ ◄─────────────────────── Start ─── │  the gate
 //!  │ ── Execing ──────────────────────► │
@@ -23,7 +25,7 @@
 //!
 //! After `Console` (and `Cloned`) a process on the way to a native program sends with plain write(2)
 //! and receives with plain read(2): the container's seccomp filter may be in force and must only allow
-//! those. `Wasm` and `Runner` carry descriptors and take sendmsg(2) and recvmsg(2).
+//! those; of a filter that asks an agent, write(2) must be decided without asking. `Wasm` and `Runner` carry descriptors and take sendmsg(2) and recvmsg(2).
 
 use crate::{Moments, SetupError};
 use serde::{Deserialize, Serialize};
@@ -59,6 +61,11 @@ pub enum FromInit {
         /// What is wrong with it.
         flaw: String,
     },
+    /// The filter is loaded and somebody has to listen to it.
+    Notify {
+        /// The listener's descriptor in this process.
+        listener: i32,
+    },
     /// Waiting at the gate.
     Ready {
         /// How it got there.
@@ -92,6 +99,8 @@ pub enum ToInit {
         /// The key that the artifact must have been made for (`hull_artifact::Key`).
         key: [u8; 32],
     },
+    /// Somebody listens to the filter.
+    Notified,
     /// With this datagram comes the artifact that a job waits for.
     Keep,
     /// Go through the gate.

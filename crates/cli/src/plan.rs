@@ -1,5 +1,6 @@
 //! `hull plan`: what the shim would do for a config, decided on this host and not done.
 
+mod attributes;
 mod bpf;
 mod limits;
 mod mounts;

@@ -28,6 +28,7 @@ mod disk;
 mod initrd;
 mod kernel;
 mod machine;
+mod package;
 mod report;
 mod suite;
 mod tests;
@@ -63,11 +64,15 @@ fn run(args: &Args) -> Result<()> {
     let executables = tests::build(&args.parts)?;
     let place = Place::make(&cache)?;
     let kernel = kernel::fetch(&cache, &place.dir)?;
+    let apparmor = package::fetch(cache.join("apparmor"), &place.dir, || {
+        Ok("apparmor".to_owned())
+    })?;
     let initrd = initrd::make(&kernel, &place.dir)?;
     let disk = disk::make(
         &disk::Content {
             executables: &executables,
             args,
+            apparmor: &apparmor,
         },
         &place.dir,
     )?;

@@ -187,6 +187,31 @@ fn empty_arguments() {
 }
 
 #[test]
+fn intel_rdt() {
+    let spec = Spec::new(["true"]).set("/linux/intelRdt/closID", "group");
+    refuses(&spec, &["linux.intelRdt", "not supported"]);
+}
+
+/// hull has no CRIU: `checkpoint` is refused too (`table`).
+#[test]
+fn restoring_from_a_checkpoint() {
+    let lab = Lab::new();
+    let c = lab.container(&Spec::new(["true"]));
+    let mut request = c.create_request();
+    request.checkpoint = "/some/checkpoint".to_owned();
+    let error = block(c.task.create(&request)).unwrap_err();
+    is_one_clear_line(error.message(), &["checkpoint", "not supported", "CRIU"]);
+    nothing_is_left(&lab, &c.id, &c.bundle.rootfs());
+    c.create();
+}
+
+#[test]
+fn selinux_label_on_a_host_without_selinux() {
+    let spec = Spec::new(["true"]).set("/process/selinuxLabel", "system_u:system_r:container_t:s0");
+    refuses(&spec, &["process.selinuxLabel", "SELinux is not enabled"]);
+}
+
+#[test]
 fn relative_working_directory() {
     refuses(&Spec::new(["true"]).cwd("tmp"), &["wd", "absolute"]);
 }

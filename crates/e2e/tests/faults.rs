@@ -8,7 +8,7 @@ use std::os::unix::fs::chown;
 use hull_e2e::{HookKind, Lab, Spec, block, cgroup, procfs};
 
 /// Steps on the way to the gate, in their order.
-const CREATE: [&str; 18] = [
+const CREATE: [&str; 19] = [
     "rootfs mount",
     "cgroup",
     "plan",
@@ -24,6 +24,7 @@ const CREATE: [&str; 18] = [
     "console",
     "sysctl",
     "masked paths",
+    "process attributes",
     "credentials",
     "program",
     "gate",

@@ -236,6 +236,21 @@ fn terminal_is_the_controlling_one_and_has_its_size() {
 }
 
 #[test]
+fn terminal_of_an_exec_has_its_own_size() {
+    let lab = Lab::new();
+    let c = lab.container(&Spec::new(["sleep", "600"]));
+    c.run();
+    let mut process = c.spec.process(["stty", "size"]);
+    process["terminal"] = true.into();
+    process["consoleSize"] = serde_json::json!({ "height": 22, "width": 111 });
+    let mut stdio = c.add_exec_with("e", &process, Streams::TERMINAL);
+    c.try_start("e").unwrap();
+    assert!(read_output(&mut stdio).0.contains("22 111"));
+    assert_eq!(c.wait_exec("e"), 0);
+    block(c.task.delete(&c.id, "e")).unwrap();
+}
+
+#[test]
 fn resize_reaches_the_running_process() {
     let lab = Lab::new();
     let text = "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.1; done";

@@ -1,7 +1,7 @@
 //! What a process in a container sees and may do. The default spec is ctr's.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use hull_e2e::{Case, Lab, Ran, Spec, Streams, procfs, target};
@@ -205,6 +205,109 @@ fn rlimits_are_set() {
 fn oom_score_adjustment_is_set() {
     let spec = script("cat /proc/self/oom_score_adj").set("/process/oomScoreAdj", 321);
     assert_eq!(print(&spec), "321\n");
+}
+
+/// Adds a name to the three sets that a program has by itself.
+fn with_capability(spec: Spec, name: &str) -> Spec {
+    ["bounding", "effective", "permitted"]
+        .into_iter()
+        .fold(spec, |spec, set| {
+            spec.set(&format!("/process/capabilities/{set}/-"), name)
+        })
+}
+
+#[test]
+fn unknown_capability_is_ignored_with_a_warning() {
+    let lab = Lab::new();
+    let spec = with_capability(script("grep CapEff /proc/self/status"), "CAP_OF_THE_FUTURE");
+    let mut c = lab.container(&spec);
+    let ran = c.run_to_end();
+    assert_eq!(ran.stdout, "CapEff:\t00000000a80425fb\n", "{ran:?}");
+    let log = c.bundle.log();
+    let line = format!(
+        "level=warning msg=\"container {}: ignoring unknown capability \\\"CAP_OF_THE_FUTURE\\\"\"",
+        c.id
+    );
+    assert_eq!(log.matches(&line).count(), 1, "{line}: {log}");
+}
+
+/// A shim that was started without a right has none to give.
+#[test]
+fn capability_that_the_shim_lacks_is_ignored_with_a_warning() {
+    let lab = Lab::new();
+    let binary = lab.dir().join("shim-without-sys-time");
+    let real = target::shim_binary();
+    let text = format!(
+        "#!/bin/sh\nexec setpriv --bounding-set -sys_time {} \"$@\"\n",
+        real.display()
+    );
+    fs::write(&binary, text).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    let lab = lab.with_binary(&binary);
+    let spec = with_capability(script("grep CapEff /proc/self/status"), "CAP_SYS_TIME");
+    let mut c = lab.container(&spec);
+    let ran = c.run_to_end();
+    assert_eq!(ran.stdout, "CapEff:\t00000000a80425fb\n", "{ran:?}");
+    let log = c.bundle.log();
+    let line = "ignoring capability CAP_SYS_TIME: the shim does not have it";
+    assert!(log.contains(line) && log.contains("level=warning"), "{log}");
+}
+
+#[test]
+fn exec_has_the_umask_of_its_container_or_its_own() {
+    let lab = Lab::new();
+    let c = lab.container(&Spec::new(["sleep", "600"]).set("/process/user/umask", 0o077));
+    c.run();
+    let mut process = c.spec.process(["sh", "-c", "umask"]);
+    process["user"] = serde_json::json!({ "uid": 0, "gid": 0 });
+    assert_eq!(c.exec_process("same", &process).stdout, "0077\n");
+    process["user"]["umask"] = 0o002.into();
+    assert_eq!(c.exec_process("own", &process).stdout, "0002\n");
+}
+
+/// The largest ids there are, which no file of the image knows.
+#[test]
+fn user_and_groups_that_nobody_knows() {
+    const LAST: u32 = u32::MAX - 1;
+    let groups = [LAST, 7, LAST - 1];
+    let text = "id -u; id -g; grep ^Groups /proc/self/status; echo $HOME";
+    let spec = script(text)
+        .user(LAST, LAST - 1)
+        .set("/process/user/additionalGids", groups.to_vec());
+    let lab = Lab::new();
+    let ran = lab.container(&spec.clone()).run_to_end();
+    let want = format!("{LAST}\n{}\nGroups:\t7 {} {LAST} \n/\n", LAST - 1, LAST - 1);
+    assert_eq!(ran.stdout, want, "{ran:?}");
+
+    let c = lab.container(&Spec::new(["sleep", "600"]));
+    c.run();
+    let mut process = c.spec.process(["sh", "-c", text]);
+    process["user"] = spec.json()["process"]["user"].clone();
+    assert_eq!(c.exec_process("e", &process).stdout, want);
+}
+
+/// Entered before the user changes, whose rights would not do.
+#[test]
+fn working_directory_that_only_root_may_enter() {
+    let spec = script("pwd; ls; echo $?").user(1000, 1000).cwd("/root");
+    let ran = run(&spec);
+    assert_eq!(ran.stdout, "/root\n1\n", "{ran:?}");
+    let lab = Lab::new();
+    let c = lab.container(&Spec::new(["sleep", "600"]).user(1000, 1000));
+    c.run();
+    let mut process = c.spec.process(["pwd"]);
+    process["cwd"] = "/root".into();
+    assert_eq!(c.exec_process("e", &process).stdout, "/root\n");
+}
+
+#[test]
+fn working_directory_that_is_made_is_roots_and_for_all() {
+    let text = "pwd; stat -c '%u:%g %a' /made /made/here";
+    let spec = script(text)
+        .user(1000, 1000)
+        .cwd("/made/here")
+        .set("/process/user/umask", 0o077);
+    assert_eq!(print(&spec), "/made/here\n0:0 755\n0:0 755\n");
 }
 
 #[test]

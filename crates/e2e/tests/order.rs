@@ -10,7 +10,7 @@ use serde_json::json;
 
 /// What the init process of [`everything`] notes. The filter ends the notes: it may forbid to ask for the
 /// time.
-const STEPS: [&str; 21] = [
+const STEPS: [&str; 22] = [
     "plan",
     "join cgroup",
     "namespaces",
@@ -28,6 +28,7 @@ const STEPS: [&str; 21] = [
     "read-only mounts",
     "read-only paths",
     "masked paths",
+    "process attributes",
     "close descriptors",
     "credentials",
     "program",
@@ -35,7 +36,7 @@ const STEPS: [&str; 21] = [
 ];
 
 /// How the calls begin that matter, what stands further back, and what they are called below.
-const CALLS: [(&str, &str, &str); 22] = [
+const CALLS: [(&str, &str, &str); 24] = [
     ("unshare(", "CLONE_NEWCGROUP", "cgroup namespace"),
     ("keyctl(", "KEYCTL_JOIN_SESSION_KEYRING", "keyring"),
     ("mount(NULL, \"/\"", "MS_REC|MS_SLAVE", "propagation"),
@@ -49,6 +50,8 @@ const CALLS: [(&str, &str, &str); 22] = [
         "kernel parameter",
     ),
     ("mount_setattr(", "AT_RECURSIVE", "read-only path"),
+    ("sched_setattr(0,", "", "scheduler"),
+    ("ioprio_set(IOPRIO_WHO_PROCESS, 0", "", "I/O priority"),
     ("close_range(3,", "CLOSE_RANGE_CLOEXEC", "close-on-exec"),
     ("prlimit64(", "RLIMIT_CORE, {", "limit"),
     ("prctl(PR_CAPBSET_DROP", "", "bounding set"),
@@ -79,6 +82,11 @@ fn everything(no_new_privileges: bool) -> Spec {
         .set("/process/noNewPrivileges", no_new_privileges)
         .set("/process/rlimits", limits)
         .set("/process/oomScoreAdj", 100)
+        .set(
+            "/process/scheduler",
+            json!({ "policy": "SCHED_OTHER", "nice": -1 }),
+        )
+        .set("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_RT" }))
         .set("/hostname", "box")
         .namespace("cgroup", None)
         .set("/root/readonly", true)
@@ -106,7 +114,11 @@ fn observed(no_new_privileges: bool) -> (Vec<String>, Vec<&'static str>) {
     let trace: Trace = serde_json::from_slice(&json).unwrap();
     let own = trace.marks.into_iter().filter(|mark| mark.who == Who::Init);
     let steps = own.map(|mark| mark.what.into_owned()).collect();
-    (steps, calls.iter().filter_map(|call| name(call)).collect())
+    let mut names: Vec<&'static str> = calls.iter().filter_map(|call| name(call)).collect();
+    // What the program itself calls is its own affair.
+    let ours = names.iter().position(|name| *name == "program");
+    names.truncate(ours.map_or(names.len(), |at| at + 1));
+    (steps, names)
 }
 
 /// Every `first` comes before every `second`, and both happen.
@@ -141,6 +153,11 @@ fn common(calls: &[&str]) {
     before(calls, "close-on-exec", "bounding set");
     // What takes away the right to do the next thing comes after it.
     before(calls, "limit", "uid");
+    before(calls, "scheduler", "uid");
+    before(calls, "I/O priority", "uid");
+    // A filter may forbid them.
+    before(calls, "scheduler", "filter");
+    before(calls, "I/O priority", "filter");
     before(calls, "bounding set", "groups");
     before(calls, "keep capabilities", "uid");
     before(calls, "groups", "gid");

@@ -1,6 +1,7 @@
 //! Inside a new process of a container: the straight list of steps, in the order of
 //! [`hull_abi::Step`], each with the reason why it stands where it stands.
 
+mod attributes;
 mod between;
 mod cgroups;
 mod console;
@@ -115,6 +116,7 @@ fn inside(newborn: Newborn<'_>) -> Result<(), SetupError> {
     let mut files = files;
     step::begin(Step::Session)?;
     session::begin()?;
+    session::use_every_cpu()?;
     if files.is_none() {
         session::set_oom_score(process.oom_score_adj)?;
     }
@@ -238,6 +240,7 @@ fn become_exec(
 ) -> Result<(), SetupError> {
     fault::exec_point(Step::Session)?;
     session::begin()?;
+    session::use_cpus_of_exec(&plan.process.attributes.exec_affinity)?;
     session::join_keyring(keyring)?;
     let process = &plan.process;
     console::attach_for_exec(sync, process)?;
@@ -272,9 +275,11 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
     sync.send(Step::RuntimeHooks, &FromInit::Hooks)?;
     match sync.receive(Step::RuntimeHooks)? {
         ToInit::Proceed { pid } => Ok(Some(pid)),
-        ToInit::Start { .. } | ToInit::Runner { .. } | ToInit::Keep | ToInit::Limited => {
-            Err(out_of_order(Step::RuntimeHooks))
-        }
+        ToInit::Start { .. }
+        | ToInit::Runner { .. }
+        | ToInit::Notified
+        | ToInit::Limited
+        | ToInit::Keep => Err(out_of_order(Step::RuntimeHooks)),
     }
 }
 

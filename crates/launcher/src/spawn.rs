@@ -4,10 +4,10 @@ use crate::failure::{At, Blamed, because, by_clone};
 use crate::host;
 use crate::init::{self, Membership};
 use crate::sync::Sync;
-use hull_abi::{Blame, CgroupPaths, FdRole, NamespaceKind, SetupError, Spawn, Step};
+use hull_abi::{Blame, CgroupPaths, FdRole, NamespaceKind, NumberSet, SetupError, Spawn, Step};
 use hull_sys::clone::{CloneArgs, Cloned, clone3};
 use hull_sys::single::SingleThreaded;
-use hull_sys::{Errno, fd, ns, pidfd, process};
+use hull_sys::{Errno, fd, ns, pidfd, process, sched};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
@@ -108,24 +108,21 @@ impl Spawner {
                 .transpose()?;
         }
         let clone = |cgroup: Option<&OwnedFd>| {
-            let cgroup = cgroup.map(AsFd::as_fd);
-            self.clone_in(
-                joined.as_ref(),
-                CloneArgs {
-                    namespaces,
-                    cgroup,
-                    sibling: true,
-                },
-            )
+            let args = CloneArgs {
+                namespaces,
+                cgroup: cgroup.map(AsFd::as_fd),
+                sibling: true,
+            };
+            on_cpus(cpus(&spawn), || self.clone_in(joined.as_ref(), args))
         };
         let directory = cgroup_paths(&spawn).and_then(|paths| paths.unified.as_deref());
         let cgroup = directory.map(open_cgroup).transpose()?;
-        let cloned = match (clone(cgroup.as_ref()), &fds.init, directory) {
+        let cloned = match (clone(cgroup.as_ref())?, &fds.init, directory) {
             // The container has moved its processes further down to enable controllers (systemd
             // does): a cgroup with such children takes no process, so go where init is.
             (Err(Errno::EBUSY), Some(init), Some(directory)) => {
                 let moved = current_cgroup(init, directory)?;
-                clone(Some(&open_cgroup(&moved)?))
+                clone(Some(&open_cgroup(&moved)?))?
             }
             (cloned, _, _) => cloned,
         };
@@ -155,6 +152,33 @@ impl Spawner {
         }
         cloned
     }
+}
+
+fn cpus(spawn: &Spawn) -> Option<&NumberSet> {
+    match spawn {
+        Spawn::Exec { cpus, .. } => cpus.as_ref(),
+        Spawn::Init { .. } | Spawn::Job => None,
+    }
+}
+
+/// Clones while this process is bound to some processors, which the new one takes over.
+fn on_cpus(
+    cpus: Option<&NumberSet>,
+    clone: impl FnOnce() -> Result<Cloned, Errno>,
+) -> Result<Result<Cloned, Errno>, SetupError> {
+    let Some(cpus) = cpus else {
+        return Ok(clone());
+    };
+    let action = || format!("bind to processors {cpus} (process.execCPUAffinity.initial)");
+    let before = sched::affinity().at(Step::Clone, action)?;
+    sched::set_affinity(&cpus.mask())
+        .at(Step::Clone, action)
+        .blame(Blame::Caller)?;
+    let cloned = clone();
+    if !matches!(cloned, Ok(Cloned::Child)) {
+        sched::set_affinity(&before).at(Step::Clone, || "reset the cpu affinity".to_owned())?;
+    }
+    Ok(cloned)
 }
 
 fn cgroup_paths(spawn: &Spawn) -> Option<&CgroupPaths> {
@@ -261,7 +285,9 @@ fn child(single: &SingleThreaded, spawn: Spawn, fds: Fds) -> ! {
                 init::run(&sync, fds.body, fds.file, &membership)
             }
         }
-        Spawn::Exec { cgroup, keyring } => {
+        Spawn::Exec {
+            cgroup, keyring, ..
+        } => {
             let membership = Membership { cgroup, keyring };
             let init = fds.init.ok_or_else(missing);
             init.and_then(|init| init::run_exec(single, &sync, fds.body, init, &membership))

@@ -39,6 +39,30 @@ impl Sync {
         socket::send(self.0.as_fd(), &bytes, fds).at(step, || "tell the shim (sendmsg)".to_owned())
     }
 
+    /// Tells of a filter's listener, and waits until an agent has it. Up to the write(2) nothing is
+    /// allocated: the filter may ask about mmap(2), and nobody would answer.
+    pub(crate) fn hand_over(&self, listener: &OwnedFd) -> Result<(), SetupError> {
+        let step = Step::Seccomp;
+        let message = FromInit::Notify {
+            listener: listener.as_raw_fd(),
+        };
+        let mut buffer = [0; 16];
+        let bytes = hull_abi::encode_into(&message, &mut buffer)
+            .map_err(|e| malformed(step, &e.to_string()))?;
+        socket::write_datagram(&self.0, bytes).at(step, || "tell the shim".to_owned())?;
+        match self.receive(step)? {
+            ToInit::Notified => Ok(()),
+            ToInit::Proceed { .. }
+            | ToInit::Runner { .. }
+            | ToInit::Keep
+            | ToInit::Limited
+            | ToInit::Start { .. } => {
+                let action = "wait for the shim".to_owned();
+                Err(because(step, Blame::Hull, action, "a message out of order"))
+            }
+        }
+    }
+
     /// As [`Sync::receive`], for a message with descriptors; `None` when the daemon is gone. That takes
     /// recvmsg(2).
     pub(crate) fn receive_fds(
@@ -92,12 +116,9 @@ fn decoded(step: Step, bytes: &[u8]) -> Result<ToInit, SetupError> {
 }
 
 fn encoded(step: Step, message: &FromInit) -> Result<Vec<u8>, SetupError> {
-    hull_abi::encode(message).map_err(|e| {
-        because(
-            step,
-            Blame::Hull,
-            "make a message".to_owned(),
-            &e.to_string(),
-        )
-    })
+    hull_abi::encode(message).map_err(|e| malformed(step, &e.to_string()))
+}
+
+fn malformed(step: Step, cause: &str) -> SetupError {
+    because(step, Blame::Hull, "make a message".to_owned(), cause)
 }

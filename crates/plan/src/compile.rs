@@ -9,8 +9,8 @@ mod filter;
 
 use crate::device_rules::DENY_ALL;
 use hull_abi::{
-    CapabilitySets, Cpu, HookState, Hooks, IdMaps, Memory, NamespaceKind, NamespacePlan, Payload,
-    Plan, Process, Resources, Rlimit, Root, User,
+    Attributes, CapabilitySets, Cpu, HookState, Hooks, IdMaps, Memory, NamespaceKind,
+    NamespacePlan, Payload, Plan, Process, Resources, Rlimit, Root, User,
 };
 
 /// User and group of every compiler. They own no file and no other process: above all ranges that
@@ -117,6 +117,7 @@ fn process(inputs: &CompileInputs<'_>) -> Process {
         no_new_privileges: true,
         rlimits: rlimits(inputs),
         oom_score_adj: Some(OOM_SCORE),
+        attributes: Attributes::default(),
         apparmor_profile: None,
         selinux_label: None,
         seccomp: Some(filter::filter()),

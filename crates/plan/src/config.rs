@@ -1,5 +1,6 @@
 //! Bytes → types of the OCI spec, with runc's tolerance and with errors that name the field.
 
+use crate::attributes::Raw;
 use crate::{Invalid, capabilities, unsupported};
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::Deserialize;
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 const MAX_BYTES: usize = 16 << 20;
 
 /// Parses a whole config.json.
-pub(crate) fn spec(json: &[u8], warnings: &mut Vec<String>) -> Result<Spec, Invalid> {
+pub(crate) fn spec(json: &[u8], warnings: &mut Vec<String>) -> Result<(Spec, Raw), Invalid> {
     let mut value = value(json, "config.json")?;
     if let Some(process) = value.get_mut("process") {
         relax_process(process, warnings);
@@ -18,15 +19,16 @@ pub(crate) fn spec(json: &[u8], warnings: &mut Vec<String>) -> Result<Spec, Inva
         relax_resources(resources);
     }
     unsupported::check_config(&value)?;
-    typed(&value, "")
+    let attributes = Raw::of_config(&mut value);
+    Ok((typed(&value, "")?, attributes))
 }
 
 /// Parses the process of an Exec request.
-pub(crate) fn process(json: &[u8], warnings: &mut Vec<String>) -> Result<Process, Invalid> {
+pub(crate) fn process(json: &[u8], warnings: &mut Vec<String>) -> Result<(Process, Raw), Invalid> {
     let mut value = value(json, "process")?;
     relax_process(&mut value, warnings);
-    unsupported::check_process(&value)?;
-    typed(&value, "process")
+    let attributes = Raw::of_process(&mut value);
+    Ok((typed(&value, "process")?, attributes))
 }
 
 /// Parses the resources of an Update request.
@@ -56,7 +58,10 @@ fn value(json: &[u8], field: &str) -> Result<Value, Invalid> {
 }
 
 /// The typed form. The path of a mistake is looked for only once there is one.
-fn typed<T: for<'de> Deserialize<'de>>(value: &Value, prefix: &str) -> Result<T, Invalid> {
+pub(crate) fn typed<T: for<'de> Deserialize<'de>>(
+    value: &Value,
+    prefix: &str,
+) -> Result<T, Invalid> {
     if let Ok(typed) = T::deserialize(value) {
         return Ok(typed);
     }

@@ -7,6 +7,7 @@
 //! [OCI runtime spec](https://github.com/opencontainers/runtime-spec/blob/main/config.md).
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod capabilities;
 mod compile;
 mod config;

@@ -3,8 +3,8 @@
 use crate::process::Context;
 use crate::{Host, Inputs, Invalid};
 use crate::{
-    config, devices, hooks, id_maps, mounts, namespaces, net_devices, payload, process, resources,
-    root, seccomp, state, sysctl, time_offsets,
+    attributes, config, devices, hooks, id_maps, mounts, namespaces, net_devices, payload, process,
+    resources, root, seccomp, state, sysctl, time_offsets,
 };
 use hull_abi::{ExecPlan, Plan, Resources, Seccomp, TRACE_ANNOTATION};
 use oci_spec::runtime::{Linux, Spec};
@@ -15,7 +15,7 @@ use oci_spec::runtime::{Linux, Spec};
 /// [`Invalid`] names the first field that is wrong or that we cannot honour.
 pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
     let mut warnings = Vec::new();
-    let spec = config::spec(inputs.config, &mut warnings)?;
+    let (spec, attributes) = config::spec(inputs.config, &mut warnings)?;
     let linux = spec
         .linux()
         .as_ref()
@@ -37,7 +37,8 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         host,
         terminal: inputs.terminal,
         payload: payload::lower(&spec)?,
-        seccomp: filter(linux, &mut warnings)?,
+        seccomp: filter(linux, &oci_version(&spec)?, &mut warnings)?,
+        attributes: attributes::lower(&attributes, None)?,
         init: None,
     };
     let process = process::lower(process, context, &mut warnings)?;
@@ -75,8 +76,8 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
 /// Decides everything about an additional process of a container, given the `Process` JSON of an
 /// Exec request.
 ///
-/// The filter is the container's. An LSM label, limits, the OOM score and the umask are those of
-/// init where the request has none, as in runc; capabilities are exactly the request's.
+/// The filter is the container's. An LSM label, limits, scheduling, the OOM score and the umask are
+/// those of init where the request has none, as in runc; capabilities are exactly the request's.
 ///
 /// # Errors
 /// [`Invalid`] names the first field that is wrong or that we cannot honour.
@@ -87,12 +88,13 @@ pub fn lower_exec(
     host: &Host,
 ) -> Result<ExecPlan, Invalid> {
     let mut warnings = Vec::new();
-    let process = config::process(process_json, &mut warnings)?;
+    let (process, attributes) = config::process(process_json, &mut warnings)?;
     let context = Context {
         host,
         terminal,
         payload: payload::of_exec(init.process.payload),
         seccomp: init.process.seccomp.clone(),
+        attributes: attributes::lower(&attributes, Some(&init.process.attributes))?,
         init: Some(&init.process),
     };
     let process = process::lower(&process, context, &mut warnings)?;
@@ -132,11 +134,16 @@ fn new_resources(linux: &Linux, warnings: &mut Vec<String>) -> Result<Resources,
     Ok(lowered)
 }
 
-fn filter(linux: &Linux, warnings: &mut Vec<String>) -> Result<Option<Seccomp>, Invalid> {
+fn filter(
+    linux: &Linux,
+    oci_version: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Seccomp>, Invalid> {
     let Some(profile) = linux.seccomp() else {
         return Ok(None);
     };
-    let (filter, ignored) = seccomp::compile(profile)?;
+    let (mut filter, ignored) = seccomp::compile(profile)?;
+    filter.listener = seccomp::listener(profile, oci_version)?;
     warnings.extend(ignored);
     Ok(Some(filter))
 }

@@ -2,7 +2,7 @@
 //! (<https://github.com/opencontainers/runtime-spec/blob/main/config.md#process>).
 
 use crate::{Host, Invalid, capabilities, paths};
-use hull_abi::{ConsoleSize, Payload, Process, Rlimit, Seccomp, User};
+use hull_abi::{Attributes, ConsoleSize, Payload, Process, Rlimit, Seccomp, User};
 use oci_spec::runtime as oci;
 use oci_spec::runtime::PosixRlimitType;
 
@@ -25,6 +25,8 @@ pub(crate) struct Context<'a> {
     pub(crate) payload: Payload,
     /// The filter of the container.
     pub(crate) seccomp: Option<Seccomp>,
+    /// Its scheduling and NUMA policy.
+    pub(crate) attributes: Attributes,
     /// The init process, for an exec: what the exec leaves open is as there.
     pub(crate) init: Option<&'a Process>,
 }
@@ -51,6 +53,7 @@ pub(crate) fn lower(
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         rlimits: rlimits(process, init)?,
         oom_score_adj: oom_score_adj(process, init)?,
+        attributes: context.attributes,
         apparmor_profile: apparmor_profile(process, context.host, init)?,
         selinux_label: selinux_label(process, context.host, init)?,
         seccomp: context.seccomp,

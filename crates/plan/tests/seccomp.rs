@@ -6,7 +6,7 @@ mod bpf;
 
 use bpf::{Call, run, verify};
 use hull_abi::Seccomp;
-use hull_plan::seccomp::compile;
+use hull_plan::seccomp::{compile, listener};
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
@@ -206,6 +206,81 @@ fn flags() {
     );
 }
 
+fn asking(changes: Value) -> Value {
+    let mut profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": "/run/agent.sock",
+        "listenerMetadata": "a \"b\"",
+        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }],
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        profile[key] = value.clone();
+    }
+    profile
+}
+
+#[test]
+fn a_filter_that_asks_an_agent_has_a_listener_and_no_tsync() {
+    let flags = |names: Value| compiled(asking(json!({ "flags": names }))).flags;
+    assert_eq!(flags(json!([])), 8);
+    let all = json!([
+        "SECCOMP_FILTER_FLAG_TSYNC",
+        "SECCOMP_FILTER_FLAG_LOG",
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+    ]);
+    assert_eq!(flags(all.clone()), 8 | 2 | 4 | 32);
+    assert!(warnings(asking(json!({ "flags": all }))).is_empty());
+    let filter = compiled(asking(json!({})));
+    assert_eq!(answer(&filter, X86_64, 83, [0; 6]), 0x7fc0_0000, "mkdir");
+    assert_eq!(answer(&filter, X86_64, 84, [0; 6]), ALLOW, "rmdir");
+}
+
+#[test]
+fn an_agent_is_told_what_the_profile_says_and_looked_for_only_if_it_is_asked() {
+    let found = |profile| listener(&parse(profile), "1.1.0");
+    let agent = found(asking(json!({}))).unwrap().unwrap();
+    assert_eq!(agent.path, "/run/agent.sock");
+    let told: Value = serde_json::from_str(&agent.render(7, r#"{"id":"c"}"#)).unwrap();
+    let wanted = json!({
+        "ociVersion": "1.1.0", "fds": ["seccompFd"], "pid": 7, "metadata": "a \"b\"",
+        "state": { "id": "c" },
+    });
+    assert_eq!(told, wanted);
+    let agent = found(asking(json!({ "listenerMetadata": "" }))).unwrap();
+    assert!(!agent.unwrap().head.contains("metadata"));
+
+    let unasked = json!({ "syscalls": [allow(&["mkdir"])], "listenerPath": "nonsense" });
+    assert_eq!(found(asking(unasked.clone())), Ok(None));
+    assert_eq!(compiled(asking(unasked)).flags, 4);
+    for (path, why) in [
+        (
+            json!(""),
+            "a rule has SCMP_ACT_NOTIFY, but no agent is named",
+        ),
+        (
+            json!("run/agent.sock"),
+            "\"run/agent.sock\" is not absolute",
+        ),
+        (
+            json!(format!("/{}", "a".repeat(107))),
+            "it is longer than 107 bytes",
+        ),
+    ] {
+        let error = found(asking(json!({ "listenerPath": path }))).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("invalid config: linux.seccomp.listenerPath: {why}")
+        );
+    }
+    assert!(
+        found(asking(
+            json!({ "listenerPath": format!("/{}", "a".repeat(106)) })
+        ))
+        .is_ok()
+    );
+}
+
 #[test]
 fn what_has_no_effect_is_a_warning() {
     let profile = json!({
@@ -227,12 +302,11 @@ fn errors_name_the_field() {
             "syscalls": [{ "names": ["read"], "action": "SCMP_ACT_KILL" }, rule],
         })
     };
-    let rule = |action: &str| json!({ "names": ["read"], "action": action });
     let cases = [
         (
             json!({ "defaultAction": "SCMP_ACT_NOTIFY" }),
             "linux.seccomp.defaultAction: ",
-            "not supported yet",
+            "cannot be the default",
         ),
         (
             json!({ "defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1 }),
@@ -240,9 +314,14 @@ fn errors_name_the_field() {
             "takes no errno",
         ),
         (
-            with_rule(rule("SCMP_ACT_NOTIFY")),
-            "linux.seccomp.syscalls[1].action: ",
-            "not supported yet",
+            with_rule(json!({ "names": ["read", "write"], "action": "SCMP_ACT_NOTIFY" })),
+            "linux.seccomp.syscalls[1].names[1]: ",
+            "cannot be for write",
+        ),
+        (
+            with_rule(json!({ "names": ["read"], "action": "SCMP_ACT_NOTIFY", "errnoRet": 1 })),
+            "linux.seccomp.syscalls[1].errnoRet: ",
+            "takes no errno",
         ),
         (
             with_rule(json!({ "names": ["read"], "action": "SCMP_ACT_TRAP", "errnoRet": 1 })),

@@ -414,7 +414,12 @@ fn any_rule() -> impl Strategy<Value = LinuxSyscall> {
         1 => Just(Vec::new()),
         3 => proptest::collection::vec(any_arg(), 1..3),
     ];
-    (names, any_action(), args)
+    // Not as a default action, which is refused.
+    let action = prop_oneof![
+        12 => any_action(),
+        1 => Just((Action::ScmpActNotify, None)),
+    ];
+    (names, action, args)
         .prop_map(|(names, (action, errno), args)| rule(&names, action, errno, args))
 }
 

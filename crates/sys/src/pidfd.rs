@@ -1,5 +1,6 @@
 //! Processes by descriptor:
 //! [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html),
+//! [pidfd_getfd(2)](https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html),
 //! [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html) and
 //! [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html) with `P_PIDFD`.
 
@@ -40,6 +41,18 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
         )
     };
     check(ret).map(drop)
+}
+
+/// Duplicates a descriptor of the process, close-on-exec
+/// ([pidfd_getfd(2)](https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html)).
+///
+/// # Errors
+/// `EBADF` when it has no such descriptor, `EPERM` without the right to trace it, `ESRCH` when it has
+/// ended.
+pub fn get_fd(pidfd: impl AsFd, number: i32) -> Result<OwnedFd> {
+    let pidfd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: the call takes three integers and touches no memory of ours.
+    check_fd(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, number, 0) })
 }
 
 fn waitid(kind: libc::idtype_t, id: u32, flags: libc::c_int) -> Result<Option<Ended>> {

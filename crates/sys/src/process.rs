@@ -1,5 +1,4 @@
 //! What a process can say about itself: [prctl(2)](https://man7.org/linux/man-pages/man2/prctl.2.html),
-//! [sched_setaffinity(2)](https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html),
 //! [keyctl(2)](https://man7.org/linux/man-pages/man2/keyctl.2.html), limits and exit.
 
 use crate::{Result, check};
@@ -67,25 +66,6 @@ pub fn create_core_scheduling_cookie() -> Result<()> {
     // SAFETY: integers only; the last argument is a null pointer, which CREATE ignores.
     let ret = unsafe { libc::prctl(PR_SCHED_CORE, CREATE, zero, PROCESS_GROUP, zero) };
     check(libc::c_long::from(ret)).map(drop)
-}
-
-/// Allows every CPU (the kernel clips to the cpuset), so that a container does not keep the mask of
-/// whoever started us.
-///
-/// # Errors
-/// None in practice.
-pub fn reset_cpu_affinity() -> Result<()> {
-    let mask = [u64::MAX; 128];
-    // SAFETY: the kernel reads `size` bytes of the mask.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_sched_setaffinity,
-            0,
-            size_of_val(&mask),
-            mask.as_ptr(),
-        )
-    };
-    check(ret).map(drop)
 }
 
 /// Sets a resource limit of this process by its number

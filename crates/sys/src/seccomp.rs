@@ -1,33 +1,64 @@
 //! [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html).
 
-use crate::{Errno, Result, check};
+use crate::{Errno, Result, check, check_fd};
+use std::os::fd::OwnedFd;
 
 /// One classic BPF instruction: code, jump if true, jump if false, operand.
 pub type Instruction = (u16, u8, u8, u32);
 
+/// A filter in the kernel's form.
+#[derive(Debug)]
+pub struct Filter(Vec<libc::sock_filter>);
+
+impl Filter {
+    /// Puts a program into the kernel's form.
+    #[must_use]
+    pub fn new(program: &[Instruction]) -> Self {
+        let instruction = |&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k };
+        Self(program.iter().map(instruction).collect())
+    }
+
+    /// Loads it for this thread, for good. Needs `CAP_SYS_ADMIN` or no_new_privs.
+    ///
+    /// # Errors
+    /// `EACCES` without the right, `EINVAL` for a bad program or unknown flags, `E2BIG` when it is too
+    /// long.
+    pub fn load(&mut self, flags: u32) -> Result<()> {
+        self.set(flags).and_then(check).map(drop)
+    }
+
+    /// As [`Filter::load`], with `SECCOMP_FILTER_FLAG_NEW_LISTENER` among the flags: gives the listener,
+    /// close-on-exec ([seccomp_unotify(2)](https://man7.org/linux/man-pages/man2/seccomp_unotify.2.html)).
+    /// Nothing is allocated or freed: the filter may ask the listener about that already.
+    ///
+    /// # Errors
+    /// As [`Filter::load`], and `EBUSY` when a filter with a listener is there already.
+    pub fn load_listening(&mut self, flags: u32) -> Result<OwnedFd> {
+        self.set(flags).and_then(check_fd)
+    }
+
+    fn set(&mut self, flags: u32) -> Result<libc::c_long> {
+        let prog = libc::sock_fprog {
+            len: u16::try_from(self.0.len()).map_err(|_| Errno::E2BIG)?,
+            filter: self.0.as_mut_ptr(),
+        };
+        // SAFETY: `prog` and the instructions that it points into outlive the call, `len` is their
+        // number; the kernel copies them.
+        Ok(unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                flags,
+                std::ptr::from_ref(&prog),
+            )
+        })
+    }
+}
+
 /// Loads a filter for this thread, for good. Needs `CAP_SYS_ADMIN` or no_new_privs.
 ///
 /// # Errors
-/// `EACCES` without the right, `EINVAL` for a bad program or unknown flags, `E2BIG` when it is too
-/// long.
+/// As [`Filter::load`].
 pub fn load(program: &[Instruction], flags: u32) -> Result<()> {
-    let mut filter: Vec<libc::sock_filter> = program
-        .iter()
-        .map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k })
-        .collect();
-    let prog = libc::sock_fprog {
-        len: u16::try_from(filter.len()).map_err(|_| Errno::E2BIG)?,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: `prog` and the `filter` that it points into outlive the call, `len` is its length; the
-    // kernel copies the program.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            std::ptr::from_ref(&prog),
-        )
-    };
-    check(ret).map(drop)
+    Filter::new(program).load(flags)
 }

@@ -29,6 +29,23 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     )
 }
 
+/// Sends bytes and a descriptor on a stream with one sendmsg(2); gives how many bytes went. The
+/// descriptor goes with the first of them.
+///
+/// # Errors
+/// `EPIPE` when the other end is gone (no signal is raised), `EAGAIN` on a full non-blocking socket.
+pub fn send_on_stream(socket: impl AsFd, bytes: &[u8], fd: impl AsFd) -> Result<usize> {
+    let raw = [fd.as_fd().as_raw_fd()];
+    let socket = socket.as_fd().as_raw_fd();
+    let (iov, rights) = ([IoSlice::new(bytes)], [ControlMessage::ScmRights(&raw)]);
+    loop {
+        match sendmsg::<()>(socket, &iov, &rights, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EINTR) => {}
+            sent => return sent,
+        }
+    }
+}
+
 /// Sends one datagram with descriptors.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! The process of a plan in words.
 
+use super::attributes;
 use super::text::Section;
 use crate::layout::Row;
 use hull_abi::{CapabilitySets, Payload, Process, Rlimit, Seccomp};
@@ -25,11 +26,18 @@ const RLIMITS: [&str; 16] = [
 ];
 
 /// `SECCOMP_FILTER_FLAG_*` of `linux/seccomp.h`.
-const SECCOMP_FLAGS: [(u32, &str); 3] = [(1, "TSYNC"), (2, "LOG"), (4, "SPEC_ALLOW")];
+const SECCOMP_FLAGS: [(u32, &str); 5] = [
+    (1, "TSYNC"),
+    (2, "LOG"),
+    (4, "SPEC_ALLOW"),
+    (8, "NEW_LISTENER"),
+    (32, "WAIT_KILLABLE_RECV"),
+];
 
 /// What happens to the process, in order.
 pub(super) fn sections(process: &Process, seccomp_default: Option<&str>) -> Vec<Section> {
     vec![
+        attributes::section(&process.attributes),
         Section::rows(
             "resource limits",
             process.rlimits.iter().map(rlimit).collect(),
@@ -87,7 +95,11 @@ fn seccomp(filter: Option<&Seccomp>, default: Option<&str>) -> String {
     };
     let default = default.unwrap_or("none");
     let length = filter.program.len();
-    format!("{length} instructions, default action {default}{flags}")
+    let agent = match &filter.listener {
+        Some(listener) => format!(", asks the agent at {}", listener.path),
+        None => String::new(),
+    };
+    format!("{length} instructions, default action {default}{flags}{agent}")
 }
 
 fn user(process: &Process) -> Section {

@@ -156,6 +156,39 @@ fn users_clocks_and_owners_are_told() {
 }
 
 #[test]
+fn scheduling_is_told_where_there_is_something_to_tell() {
+    let mut config = config();
+    config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": -3 });
+    config["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 5 });
+    config["process"]["execCPUAffinity"] = json!({ "initial": "0", "final": "1-2" });
+    config["linux"]["personality"] = json!({ "domain": "LINUX32" });
+    config["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_BIND", "nodes": "0,2" });
+    let want = "\
+scheduling       scheduler            SCHED_BATCH, nice -3
+                 I/O priority         best effort, level 5
+                 personality          Linux on a 32-bit machine
+                 memory               MPOL_BIND, nodes 0,2
+                 processors of execs  0 before they are in the cgroup
+                 processors of execs  1-2 from then on
+";
+    let text = rendered(&config);
+    assert!(text.contains(want), "{text}");
+}
+
+#[test]
+fn an_agent_is_named() {
+    let mut config = config();
+    config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": "/run/agent.sock",
+        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }],
+    });
+    let text = rendered(&config);
+    let want = "flags SPEC_ALLOW NEW_LISTENER, asks the agent at /run/agent.sock\n";
+    assert!(text.contains(want), "{text}");
+}
+
+#[test]
 fn a_filter_is_listed_with_its_jumps() {
     let mut config = config();
     config["linux"]["seccomp"] = json!({

@@ -18,7 +18,15 @@ const FAULT_BINARY: &str = "/vm/fault/containerd-shim-hull-v1";
 const IMAGES: &str = "/vm/images";
 
 /// Programs of the host that busybox has not, or not as the tests and the janitor call them.
-const PROGRAMS: &[&str] = &["containerd", "ctr", "strace", "script", "rm", "sh"];
+const PROGRAMS: &[&str] = &[
+    "containerd",
+    "ctr",
+    "strace",
+    "script",
+    "setpriv",
+    "rm",
+    "sh",
+];
 
 /// How many times longer every deadline is there. The machine is slower than that, but the deadlines
 /// have room.
@@ -32,6 +40,8 @@ const ROOM: u64 = 256 << 20;
 pub(super) struct Content<'run> {
     pub(super) executables: &'run [Executable],
     pub(super) args: &'run Args,
+    /// The unpacked package of that name.
+    pub(super) apparmor: &'run Path,
 }
 
 /// Writes the image into `dir`.
@@ -42,6 +52,7 @@ pub(super) fn make(content: &Content<'_>, dir: &Path) -> Result<PathBuf> {
     for program in PROGRAMS {
         install(&root, &Path::new("/usr/bin").join(program))?;
     }
+    apparmor(&root, content.apparmor)?;
     accounts(&root)?;
     tested(&root)?;
     tests(&root, content)?;
@@ -135,6 +146,16 @@ fn install(root: &Path, program: &Path) -> Result<()> {
                 .map_err(|error| format!("{}: {error}; make deps installs it", file.display()))?;
         }
     }
+    Ok(())
+}
+
+/// What loads profiles; it needs no library that containerd does not. Without settings, so that profiles
+/// are made for what this kernel has.
+fn apparmor(root: &Path, package: &Path) -> Result<()> {
+    let (parser, settings) = ("sbin/apparmor_parser", root.join("etc/apparmor"));
+    fs::create_dir_all(&settings)?;
+    fs::write(settings.join("parser.conf"), "")?;
+    fs::copy(package.join(parser), root.join(parser))?;
     Ok(())
 }
 

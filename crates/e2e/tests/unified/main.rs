@@ -8,6 +8,7 @@
     reason = "test code: a panic is how a test fails"
 )]
 
+mod apparmor;
 mod birth;
 mod capabilities;
 mod control;

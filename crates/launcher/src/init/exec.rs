@@ -2,7 +2,7 @@
 
 use super::procfs::{Procfs, label_on_exec};
 use super::program::Found;
-use super::{cred, filter_comes_early, program, wasm};
+use super::{attributes, cred, filter_comes_early, program, wasm};
 use crate::failure::{At, Blamed, because};
 use crate::sync::Sync;
 use crate::{fault, step};
@@ -44,6 +44,8 @@ pub(super) fn prepare(
     compiler: Option<OwnedFd>,
     limits: Limits,
 ) -> Result<Program, SetupError> {
+    step::begin(Step::Attributes)?;
+    attributes::apply(&process.attributes)?;
     label_on_exec(procfs.as_ref(), process)?;
     drop(procfs);
     step::note(Step::CloseFds);
@@ -52,7 +54,7 @@ pub(super) fn prepare(
         fd::cloexec_all().at(Step::CloseFds, || "mark descriptors".to_owned())?;
     }
     if filter_comes_early(process) {
-        load_filter(process)?;
+        load_filter(sync, process)?;
     }
     // A directory that only root may enter, or only the user: both occur.
     let entered = nix::unistd::chdir(process.cwd.as_str());
@@ -71,7 +73,7 @@ pub(super) fn prepare(
     step::note(Step::Seccomp);
     if !filter_comes_early(process) {
         // As late as possible: every system call before it need not be allowed.
-        load_filter(process)?;
+        load_filter(sync, process)?;
     }
     Ok(program)
 }
@@ -93,6 +95,7 @@ impl Limits {
                 ToInit::Proceed { .. }
                 | ToInit::Runner { .. }
                 | ToInit::Keep
+                | ToInit::Notified
                 | ToInit::Start { .. } => Err(super::out_of_order(Step::Rlimits)),
             };
         }
@@ -129,18 +132,30 @@ fn find(sync: &Sync, process: &Process, compiler: Option<OwnedFd>) -> Result<Pro
     }
 }
 
-fn load_filter(process: &Process) -> Result<(), SetupError> {
+fn load_filter(sync: &Sync, process: &Process) -> Result<(), SetupError> {
     let wanted = |_: &&hull_abi::Seccomp| !fault::leaves_out("filter");
-    let Some(filter) = process.seccomp.as_ref().filter(wanted) else {
+    let Some(given) = process.seccomp.as_ref().filter(wanted) else {
         return Ok(());
     };
-    let program: Vec<seccomp::Instruction> = filter
+    let program: Vec<seccomp::Instruction> = given
         .program
         .iter()
         .map(|i| (i.code, i.jt, i.jf, i.k))
         .collect();
+    let mut filter = seccomp::Filter::new(&program);
     step::stop_clock();
-    seccomp::load(&program, filter.flags).at(Step::Seccomp, || "load the filter".to_owned())
+    if given.listener.is_none() {
+        return filter
+            .load(given.flags)
+            .at(Step::Seccomp, || "load the filter".to_owned());
+    }
+    let listener = filter.load_listening(given.flags).at(Step::Seccomp, || {
+        format!("load the filter with a listener (flags {:#x})", given.flags)
+    })?;
+    if fault::leaves_out("listener") {
+        return Ok(());
+    }
+    sync.hand_over(&listener)
 }
 
 fn enter_directory(process: &Process, entered: Result<(), Errno>) -> Result<(), SetupError> {

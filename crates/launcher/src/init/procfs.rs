@@ -85,18 +85,20 @@ pub(super) fn label_on_exec(procfs: Option<&Procfs>, process: &Process) -> Resul
     let Some(procfs) = procfs else { return Ok(()) };
     if let Some(profile) = &process.apparmor_profile {
         let files = ["thread-self/attr/apparmor/exec", "thread-self/attr/exec"];
-        procfs
-            .write_label(&files, &format!("exec {profile}"))
-            .at(Step::LsmLabel, || {
-                format!("set apparmor profile {profile:?}")
-            })
-            .map_err(|e| because(e.step, Blame::Caller, e.action, &e.cause))?;
+        let action = || format!("set apparmor profile {profile:?}");
+        match procfs.write_label(&files, &format!("exec {profile}")) {
+            Err(Errno::ENOENT) => {
+                let cause = "no such profile is loaded";
+                return Err(because(Step::LsmLabel, Blame::Caller, action(), cause));
+            }
+            other => other.at(Step::LsmLabel, action).blame(Blame::Caller)?,
+        }
     }
     if let Some(label) = &process.selinux_label {
         procfs
             .write_label(&["thread-self/attr/exec"], label)
             .at(Step::LsmLabel, || format!("set selinux label {label:?}"))
-            .map_err(|e| because(e.step, Blame::Caller, e.action, &e.cause))?;
+            .blame(Blame::Caller)?;
     }
     Ok(())
 }

@@ -73,6 +73,7 @@ pub(super) fn filter() -> Seccomp {
         Ok(Err(_)) | Err(_) => Seccomp {
             program: vec![KILL],
             flags: 0,
+            listener: None,
         },
     }
 }

@@ -24,6 +24,7 @@
 
 mod abi;
 mod emit;
+mod listener;
 mod profile;
 
 use crate::Invalid;
@@ -32,6 +33,8 @@ use emit::{Program, Target};
 use hull_abi::Seccomp;
 use oci_spec::runtime::LinuxSeccomp;
 use profile::{Decision, Profile};
+
+pub use listener::listener;
 
 /// `BPF_MAXINSNS` of `linux/bpf_common.h`: the kernel refuses longer programs.
 const MAX_INSTRUCTIONS: usize = 4096;
@@ -43,12 +46,14 @@ const ENOSYS: u32 = 0x0005_0000 | 38;
 const X32_BIT: u32 = 0x4000_0000;
 
 /// Compiles a profile to the program for this machine and the flags for seccomp(2), together with
-/// one line for each thing in the profile that has no effect here.
+/// one line for each thing in the profile that has no effect here. Who listens is for [`listener`] to
+/// say.
 ///
 /// # Errors
 /// Names the field: an action, errno, flag or condition that cannot be used, or a profile whose
 /// program would be longer than the kernel takes.
 pub fn compile(profile: &LinuxSeccomp) -> Result<(Seccomp, Vec<String>), Invalid> {
+    let asks = listener::is_wanted(profile);
     let (mut profile, mut warnings) = Profile::new(profile)?;
     let mut program = Program::default();
     let mut sections = Vec::new();
@@ -79,7 +84,12 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<(Seccomp, Vec<String>), Invalid
     Ok((
         Seccomp {
             program,
-            flags: profile.flags,
+            flags: if asks {
+                listener::flags(profile.flags)
+            } else {
+                profile.flags
+            },
+            listener: None,
         },
         warnings,
     ))

@@ -1,6 +1,7 @@
 //! Reading a profile: checked, with actions as the numbers that a filter returns.
 
 use super::abi::{Abi, AuditArch};
+use super::listener;
 use crate::Invalid;
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompFilterFlag as Flag,
@@ -113,8 +114,13 @@ impl<'a> Profile<'a> {
     pub(super) fn new(profile: &'a LinuxSeccomp) -> Result<(Self, Vec<String>), Invalid> {
         let mut warnings = Vec::new();
         let action = profile.default_action();
+        if action == Action::ScmpActNotify {
+            let why = "SCMP_ACT_NOTIFY cannot be the default: hull's own calls before the agent is \
+                there would wait for it";
+            return Err(invalid("defaultAction".to_owned(), why.to_owned()));
+        }
         let default = action_value(action, profile.default_errno_ret())
-            .map_err(|blame| invalid(blame.field("defaultAction", "defaultErrnoRet"), blame.why))?;
+            .map_err(|why| invalid("defaultErrnoRet".to_owned(), why))?;
         let mut read = Self {
             default,
             hides_newer_calls: !lets_through(action),
@@ -134,7 +140,7 @@ impl<'a> Profile<'a> {
     fn add(&mut self, syscall: &'a LinuxSyscall) -> Result<(), (String, String)> {
         let action = syscall.action();
         let value = action_value(action, syscall.errno_ret())
-            .map_err(|blame| (blame.field("action", "errnoRet"), blame.why))?;
+            .map_err(|why| ("errnoRet".to_owned(), why))?;
         let mut conditions = Vec::new();
         for (index, argument) in syscall.args().iter().flatten().enumerate() {
             let condition =
@@ -154,6 +160,10 @@ impl<'a> Profile<'a> {
         for (index, name) in syscall.names().iter().enumerate() {
             if name.is_empty() {
                 return Err((format!("names[{index}]"), "it is empty".to_owned()));
+            }
+            if action == Action::ScmpActNotify && name == listener::NEEDED_CALL {
+                let why = format!("SCMP_ACT_NOTIFY cannot be for {name}: it calls the agent");
+                return Err((format!("names[{index}]"), why));
             }
             let named = self.by_name.entry(name).or_default();
             named.rules.extend(start..self.rules.len());
@@ -297,6 +307,7 @@ fn flags(profile: &LinuxSeccomp, warnings: &mut Vec<String>) -> u32 {
     const TSYNC: u32 = 1 << 0;
     const LOG: u32 = 1 << 1;
     const SPEC_ALLOW: u32 = 1 << 2;
+    const WAIT_KILLABLE_RECV: u32 = 1 << 5;
     let Some(flags) = profile.flags() else {
         return SPEC_ALLOW;
     };
@@ -306,6 +317,9 @@ fn flags(profile: &LinuxSeccomp, warnings: &mut Vec<String>) -> u32 {
             Flag::SeccompFilterFlagTsync => TSYNC,
             Flag::SeccompFilterFlagLog => LOG,
             Flag::SeccompFilterFlagSpecAllow => SPEC_ALLOW,
+            Flag::SeccompFilterFlagWaitKillableRecv if listener::is_wanted(profile) => {
+                WAIT_KILLABLE_RECV
+            }
             Flag::SeccompFilterFlagWaitKillableRecv => {
                 // The kernel refuses this flag on a filter that has no listener.
                 warnings.push(format!(
@@ -332,53 +346,34 @@ fn lets_through(action: Action) -> bool {
     }
 }
 
-/// What is wrong with an action and its errno.
-struct ActionBlame {
-    is_errno: bool,
-    why: String,
-}
-
-impl ActionBlame {
-    fn field(&self, action: &str, errno: &str) -> String {
-        if self.is_errno { errno } else { action }.to_owned()
-    }
-}
-
 /// What a filter returns for an action (`SECCOMP_RET_*` of `linux/seccomp.h`).
-fn action_value(action: Action, errno: Option<u32>) -> Result<u32, ActionBlame> {
-    let bad_errno = |why| ActionBlame {
-        is_errno: true,
-        why,
-    };
+///
+/// # Errors
+/// What is wrong with the errno.
+fn action_value(action: Action, errno: Option<u32>) -> Result<u32, String> {
     let value = match action {
         Action::ScmpActErrno => {
             return match errno.unwrap_or(EPERM) {
                 errno @ 0..=MAX_ERRNO => Ok(0x0005_0000 | errno),
-                errno => Err(bad_errno(format!("{errno} is not an errno"))),
+                errno => Err(format!("{errno} is not an errno")),
             };
         }
         Action::ScmpActTrace => {
             return match errno.unwrap_or(EPERM) {
                 data @ 0..=0xffff => Ok(0x7ff0_0000 | data),
-                data => Err(bad_errno(format!("{data} does not fit in 16 bits"))),
+                data => Err(format!("{data} does not fit in 16 bits")),
             };
-        }
-        Action::ScmpActNotify => {
-            let why = format!("{action} is not supported yet");
-            return Err(ActionBlame {
-                is_errno: false,
-                why,
-            });
         }
         Action::ScmpActKill | Action::ScmpActKillThread => super::KILL_THREAD,
         Action::ScmpActKillProcess => 0x8000_0000,
         Action::ScmpActTrap => 0x0003_0000,
+        Action::ScmpActNotify => 0x7fc0_0000,
         Action::ScmpActLog => 0x7ffc_0000,
         Action::ScmpActAllow => 0x7fff_0000,
     };
     match errno {
         None => Ok(value),
-        Some(_) => Err(bad_errno(format!("{action} takes no errno"))),
+        Some(_) => Err(format!("{action} takes no errno")),
     }
 }
 

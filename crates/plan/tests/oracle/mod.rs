@@ -99,7 +99,7 @@ fn scmp_action(action: Action, errno: Option<u32>) -> ScmpAction {
         Action::ScmpActTrace => ScmpAction::Trace(errno.unwrap_or(1) as u16),
         Action::ScmpActLog => ScmpAction::Log,
         Action::ScmpActAllow => ScmpAction::Allow,
-        Action::ScmpActNotify => panic!("not in these profiles"),
+        Action::ScmpActNotify => ScmpAction::Notify,
     }
 }
 

@@ -218,7 +218,13 @@ fn go_style_empty_values_count_as_absent() {
         ("/linux/namespaces/0/path", json!("")),
         ("/linux/uidMappings", json!([])),
         ("/linux/intelRdt", json!({})),
-        ("/linux/personality", json!({ "domain": "LINUX" })),
+        ("/linux/personality", json!({})),
+        ("/linux/memoryPolicy", json!({})),
+        ("/process/scheduler", json!({})),
+        (
+            "/process/execCPUAffinity",
+            json!({ "initial": "", "final": "" }),
+        ),
         (
             "/linux/resources",
             json!({ "network": { "classID": 0, "priorities": [] }, "rdma": {}, "cpu": { "cpus": "" } }),

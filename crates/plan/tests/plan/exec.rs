@@ -27,6 +27,7 @@ fn init() -> hull_abi::Plan {
     plan.process.seccomp = Some(hull_abi::Seccomp {
         program: Vec::new(),
         flags: 7,
+        listener: None,
     });
     plan
 }
@@ -125,7 +126,7 @@ fn mistakes_are_named() {
         ),
         (
             json!({ "args": ["a"], "cwd": "/", "scheduler": { "policy": "SCHED_RR" } }),
-            "process.scheduler: a scheduling policy is not supported yet",
+            "process.scheduler.priority: 0 is not between 1 and 99",
         ),
         (
             json!({ "args": ["a"], "cwd": "/", "user": { "uid": -1 } }),

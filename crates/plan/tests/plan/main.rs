@@ -9,6 +9,7 @@
 )]
 
 mod accepted;
+mod attributes;
 mod compile;
 mod exec;
 mod golden;

@@ -196,21 +196,6 @@ fn process_limits_and_rights() {
             json!("l"),
             "process.selinuxLabel: a label is given, but SELinux is not enabled on this host",
         ),
-        (
-            "/process/ioPriority",
-            json!({ "class": "IOPRIO_CLASS_RT", "priority": 0 }),
-            "process.ioPriority: an I/O priority is not supported yet",
-        ),
-        (
-            "/process/scheduler",
-            json!({ "policy": "SCHED_FIFO" }),
-            "process.scheduler: a scheduling policy is not supported yet",
-        ),
-        (
-            "/process/execCPUAffinity",
-            json!({ "initial": "0" }),
-            "process.execCPUAffinity: a CPU affinity for execs is not supported yet",
-        ),
     ]);
     let unknown = with(&[("/process/rlimits", json!([{ "type": "RLIMIT_FUTURE" }]))]);
     let message = lower_value(&unknown).unwrap_err().to_string();

@@ -278,28 +278,11 @@ fn resources() {
 
 #[test]
 fn what_is_not_supported_yet() {
-    check(&[
-        (
-            "/linux/intelRdt",
-            json!({ "closID": "x" }),
-            "linux.intelRdt: Intel RDT is not supported yet",
-        ),
-        (
-            "/linux/memoryPolicy",
-            json!({ "mode": "MPOL_BIND", "nodes": "0" }),
-            "linux.memoryPolicy: a memory policy is not supported yet",
-        ),
-        (
-            "/linux/personality",
-            json!({ "domain": "LINUX32" }),
-            "linux.personality: a personality is not supported yet",
-        ),
-        (
-            "/linux/seccomp",
-            json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock" }),
-            "linux.seccomp.listenerPath: notifying a seccomp agent is not supported yet",
-        ),
-    ]);
+    check(&[(
+        "/linux/intelRdt",
+        json!({ "closID": "x" }),
+        "linux.intelRdt: Intel RDT is not supported yet",
+    )]);
 }
 
 #[test]
