@@ -24,6 +24,7 @@
 
 pub mod artifacts;
 pub mod bench;
+pub mod cc;
 pub mod cgroup;
 pub mod cli;
 pub mod containerd;

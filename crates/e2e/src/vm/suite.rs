@@ -89,6 +89,11 @@ pub(super) const FILES: &[File] = &[
         Host,
         "needs containerd 2.x, which is not on the disk",
     ),
+    file(
+        "differential",
+        Host,
+        "compares with runc, which is not on the disk",
+    ),
     file("harness", Host, "tests the harness, on the host"),
     file("hybrid", Host, "needs a host with v1 controllers"),
     file("races", Host, "a matter of the host's speed"),

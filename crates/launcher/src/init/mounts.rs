@@ -150,6 +150,7 @@ fn filesystem(
             _ => {}
         }
     }
+    let was_there = root.resolve(&mount.destination).is_ok();
     let target = root
         .create_dir_all(&mount.destination, 0o755)
         .at(Step::Mounts, action)
@@ -177,13 +178,20 @@ fn filesystem(
     for (key, value) in data {
         explained(context.set(key, value.as_deref()))?;
     }
-    if fstype == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
+    // A directory that the image has says who may write there; one that was made for the mount says
+    // nothing, and the kernel's own mode is that of /tmp.
+    if fstype == "tmpfs" && was_there && !data.iter().any(|(key, _)| key == "mode") {
         let covered = fstat(&target).at(Step::Mounts, action)?;
         explained(context.set("mode", Some(&format!("{:o}", covered.st_mode & 0o7777))))?;
     }
     // Mount points and devices may still have to be made in these.
     let writable_at_first = fstype == "tmpfs" || mount.destination == "/dev";
     let late = writable_at_first && mount.set.contains(MountFlags::RDONLY);
+    if mount.set.contains(MountFlags::RDONLY) && !late {
+        // A disk that cannot be written can only be opened by a file system that knows that it need
+        // not, and one that could be written must not be.
+        explained(context.set("ro", None))?;
+    }
     let set = if late {
         mount.set.without(MountFlags::RDONLY)
     } else {
@@ -375,7 +383,9 @@ fn cgroups(
         return Ok(None);
     }
     let context = FsContext::open("tmpfs").at(Step::Mounts, action)?;
-    context.set("mode", Some("755")).at(Step::Mounts, action)?;
+    for (key, value) in [("source", "tmpfs"), ("mode", "755")] {
+        context.set(key, Some(value)).at(Step::Mounts, action)?;
+    }
     let tmpfs = context
         .mount(set.without(MountFlags::RDONLY).0)
         .at(Step::Mounts, action)?;

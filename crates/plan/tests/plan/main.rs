@@ -10,6 +10,7 @@
 
 mod accepted;
 mod compile;
+mod corpus;
 mod exec;
 mod golden;
 mod payload;

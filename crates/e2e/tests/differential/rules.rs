@@ -1,0 +1,187 @@
+//! The differences that are meant, one for each row of the table in `docs/differences.md`.
+//!
+//! A rule recognises its difference by the fact and by what the config asks for; there is none
+//! without a row, no row without a rule, and a config for each in which it still shows.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::case::Draft;
+use crate::seen::Difference;
+
+const DOCUMENT: &str = include_str!("../../../../docs/differences.md");
+
+/// A difference that is meant.
+#[derive(Clone, Copy)]
+pub(crate) struct Rule {
+    /// The first cell of its row.
+    pub(crate) row: &'static str,
+    /// Whether this difference is of its kind.
+    pub(crate) explains: fn(&Draft<'_>, &Difference) -> bool,
+    /// Makes a config in which it shows.
+    pub(crate) specimen: fn(&mut Draft<'_>),
+}
+
+/// All of them.
+pub(crate) const RULES: &[Rule] = &[
+    Rule {
+        row: "oom-score",
+        explains: |draft, one| {
+            one.key == "proc.oom_score_adj" && draft.at("/process/oomScoreAdj").is_null()
+        },
+        specimen: |draft| draft.proc(),
+    },
+    Rule {
+        row: "ignored-signals",
+        explains: |_, one| {
+            let bits = |text: &Option<String>| number_of(text.as_deref(), 16);
+            matches!(one.key.as_str(), "signals.ignored" | "status.SigIgn")
+                && bits(&one.hull) == Some(0)
+                && bits(&one.runc).is_some_and(|bits| bits != 0)
+        },
+        specimen: |draft| draft.proc(),
+    },
+    Rule {
+        row: "hidden-proc",
+        explains: |_, one| one.refused_by_runc("/proc/sys/kernel/cap_last_cap: no such file"),
+        specimen: |draft| {
+            draft.proc();
+            draft.set("/linux/maskedPaths", json!(["/proc/sys"]));
+        },
+    },
+    Rule {
+        row: "covered-below-file",
+        explains: |_, one| one.refused_by_runc("not a directory") && one.runc_says("below-a-file"),
+        specimen: |draft| {
+            draft.set("/linux/maskedPaths", json!(["/data/file/below-a-file"]));
+        },
+    },
+    Rule {
+        row: "unified-controllers",
+        explains: |_, one| one.key.starts_with("group unified hugetlb.") && one.runc.is_none(),
+        specimen: |draft| draft.proc(),
+    },
+    Rule {
+        row: "cgroup-view",
+        explains: |draft, one| {
+            let below = |key: &str| one.key.contains(key);
+            (below(" /sys/fs/cgroup") || one.key == "mounts") && draft.has_cgroup_mount()
+        },
+        specimen: |draft| {
+            draft.proc();
+            draft.mount("cgroup", "cgroup", "/sys/fs/cgroup", &["ro"]);
+        },
+    },
+    Rule {
+        row: "default-device-listed",
+        explains: |draft, one| {
+            draft.lists_default_device()
+                && (one.key == "group devices devices.list"
+                    || one.refused_by_runc("/dev/null")
+                    || one.runc_says("EPERM") && one.key.contains(" /dev/"))
+        },
+        specimen: |draft| {
+            let device = json!([{ "path": "/dev/random", "type": "c", "major": 1, "minor": 8 }]);
+            draft.set("/linux/devices", device);
+        },
+    },
+    Rule {
+        row: "oci-version",
+        explains: |_, one| one.refused_by_hull("invalid config: ociVersion: "),
+        specimen: |draft| draft.set("/ociVersion", "2.0.0"),
+    },
+    Rule {
+        row: "nul",
+        explains: |_, one| one.refused_by_hull("contains a NUL character"),
+        specimen: |draft| draft.set("/process/args/-", "a\0b"),
+    },
+    Rule {
+        row: "umask",
+        explains: |_, one| one.refused_by_hull("invalid config: process.user.umask: "),
+        specimen: |draft| draft.set("/process/user/umask", 0o10022),
+    },
+    Rule {
+        row: "console-size",
+        explains: |_, one| one.refused_by_hull("invalid config: process.consoleSize."),
+        specimen: |draft| {
+            draft.set("/process/consoleSize", json!({ "width": 70_000, "height": 1 }));
+        },
+    },
+    Rule {
+        row: "covered-relative",
+        explains: |_, one| {
+            one.refused_by_hull("Paths[") && one.hull_says("is not absolute")
+        },
+        specimen: |draft| draft.set("/linux/readonlyPaths", json!(["data/private"])),
+    },
+    Rule {
+        row: "device-relative",
+        explains: |_, one| one.refused_by_hull("is not an absolute path of a file"),
+        specimen: |draft| {
+            let device = json!([{ "path": "dev/x", "type": "c", "major": 1, "minor": 3 }]);
+            draft.set("/linux/devices", device);
+        },
+    },
+    Rule {
+        row: "device-access",
+        explains: |_, one| one.refused_by_hull("is not made of r, w and m"),
+        specimen: |draft| {
+            let rule = json!({ "allow": true, "type": "c", "access": "rx" });
+            draft.set("/linux/resources/devices/-", rule);
+        },
+    },
+    Rule {
+        row: "block-weight",
+        explains: |_, one| one.refused_by_hull("blockIO.weight: "),
+        specimen: |draft| draft.set("/linux/resources/blockIO/weight", 9),
+    },
+    Rule {
+        row: "seccomp-errno",
+        explains: |_, one| one.refused_by_hull("takes no errno"),
+        specimen: |draft| {
+            let rule = json!([{ "names": ["times"], "action": "SCMP_ACT_KILL", "errnoRet": 1 }]);
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rule });
+            draft.set("/linux/seccomp", profile);
+        },
+    },
+];
+
+/// The number in a fact.
+fn number_of(text: Option<&str>, radix: u32) -> Option<u64> {
+    let text = text?.trim_start_matches("\\x09").trim_start_matches("= ");
+    u64::from_str_radix(text, radix).ok()
+}
+
+impl Difference {
+    /// Whether runc refused the container in such words, and hull ran it.
+    fn refused_by_runc(&self, words: &str) -> bool {
+        self.key == "refused" && self.runc_says(words)
+    }
+
+    /// Whether hull refused the container in such words, and runc ran it.
+    fn refused_by_hull(&self, words: &str) -> bool {
+        self.key == "refused" && self.hull_says(words)
+    }
+
+    fn runc_says(&self, words: &str) -> bool {
+        self.runc.as_ref().is_some_and(|text| text.contains(words))
+    }
+
+    fn hull_says(&self, words: &str) -> bool {
+        self.hull.as_ref().is_some_and(|text| text.contains(words))
+    }
+}
+
+/// The differences that no rule explains.
+pub(crate) fn unexplained(draft: &Draft<'_>, differences: &[Difference]) -> Vec<Difference> {
+    let explained = |difference: &&Difference| !RULES.iter().any(|rule| (rule.explains)(draft, difference));
+    differences.iter().filter(explained).cloned().collect()
+}
+
+/// The first cells of the table's rows.
+pub(crate) fn documented() -> BTreeSet<String> {
+    let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `"));
+    rows.filter_map(|line| Some(line.split('`').nth(1)?.to_owned()))
+        .collect()
+}
