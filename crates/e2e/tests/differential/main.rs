@@ -41,7 +41,7 @@ const CASES: u64 = 200;
 /// Containers at a time of each runtime.
 const WORKERS: u64 = 2;
 /// Cases for which one world lasts: every one leaves events and directories in it.
-const CASES_OF_A_WORLD: u64 = 100;
+const CASES_OF_A_WORLD: u64 = 25;
 /// Different kinds of failures that are explained; the others are counted.
 const SHOWN: usize = 8;
 

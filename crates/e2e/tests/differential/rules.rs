@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::case::Draft;
+use crate::dimensions::seccomp;
 use crate::seen::Difference;
 
 const DOCUMENT: &str = include_str!("../../../../docs/differences.md");
@@ -85,6 +86,139 @@ pub(crate) const RULES: &[Rule] = &[
             let device = json!([{ "path": "/dev/random", "type": "c", "major": 1, "minor": 8 }]);
             draft.set("/linux/devices", device);
         },
+    },
+    Rule {
+        row: "root-propagation",
+        explains: |draft, one| {
+            let word = draft.at("/linux/rootfsPropagation");
+            one.key.starts_with("mount ") && (word == "shared" || word == "unbindable")
+        },
+        specimen: |draft| {
+            draft.proc();
+            draft.set("/linux/rootfsPropagation", "shared");
+        },
+    },
+    Rule {
+        row: "readonly-submounts",
+        explains: |draft, one| {
+            let below = |path: &str| one.key.contains(path);
+            !draft.at("/linux/readonlyPaths").is_null()
+                && (below("/data/") || below("/link/") || below("/absolute-link/"))
+                && one.hull_is_read_only()
+        },
+        specimen: |draft| {
+            draft.proc();
+            draft.mount("ramfs", "ramfs", "/data/private", &[]);
+            draft.set("/linux/readonlyPaths", json!(["/data"]));
+        },
+    },
+    Rule {
+        row: "device-denied-later",
+        explains: |draft, one| {
+            let rules = draft.at("/linux/resources/devices").as_array().into_iter().flatten();
+            let mut denials = rules.skip(1).filter(|rule| rule["allow"] == false);
+            denials.next().is_some()
+                && (one.key == "group devices devices.list"
+                    || one.refused_by_runc("cannot punch hole in existing wildcard rule"))
+        },
+        specimen: |draft| {
+            let all = json!({ "allow": false, "access": "rwm" });
+            let allowed = json!({
+                "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r",
+            });
+            let denied = json!({ "allow": false, "type": "c", "major": 1, "access": "rwm" });
+            draft.set("/linux/resources/devices", json!([all, allowed, denied]));
+        },
+    },
+    Rule {
+        row: "device-mode",
+        explains: |draft, one| {
+            let devices = draft.at("/linux/devices").as_array().into_iter().flatten();
+            let mut special = devices.filter(|device| {
+                device["fileMode"].as_u64().is_some_and(|mode| mode > 0o777)
+            });
+            special.any(|device| one.key.ends_with(device["path"].as_str().unwrap()))
+        },
+        specimen: |draft| {
+            let device = json!([{ "path": "/dev/pipe", "type": "p", "fileMode": 0o4755 }]);
+            draft.set("/linux/devices", device);
+        },
+    },
+    Rule {
+        row: "no-capabilities",
+        explains: |draft, one| {
+            draft.at("/process/capabilities").is_null()
+                && (one.key.starts_with("cap.")
+                    || one.hull_says("EPERM")
+                    || one.hull_says("EACCES"))
+        },
+        specimen: |draft| draft.unset("/process/capabilities"),
+    },
+    Rule {
+        row: "seccomp-newer-calls",
+        explains: |draft, one| {
+            one.key.starts_with("call ")
+                && one.runc.as_deref() == Some("ENOSYS 38")
+                && !draft.at("/linux/seccomp").is_null()
+        },
+        specimen: |draft| {
+            let rules = json!([
+                { "names": seccomp::NEEDED, "action": "SCMP_ACT_ALLOW" },
+                { "names": ["mseal"], "action": "SCMP_ACT_ALLOW" },
+            ]);
+            let profile = json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules });
+            draft.set("/linux/seccomp", profile);
+        },
+    },
+    Rule {
+        row: "masked-twice",
+        explains: |draft, one| {
+            let masked = draft.at("/linux/maskedPaths").as_array();
+            let several = masked.is_some_and(|masked| masked.len() > 1);
+            let another = one.key.starts_with("mount ") && one.runc.is_none();
+            several && (another || one.key == "mounts")
+        },
+        specimen: |draft| {
+            draft.proc();
+            draft.set("/linux/maskedPaths", json!(["/data", "/link"]));
+        },
+    },
+    Rule {
+        row: "odd-destination",
+        explains: |_, one| one.refused_by_runc("dst=/mnt/./odd/../place, flags=MS_RDONLY"),
+        specimen: |draft| {
+            draft.mount("tmpfs", "tmpfs", "/mnt/./odd/../place", &["ro"]);
+        },
+    },
+    Rule {
+        row: "covered-readonly-tmpfs",
+        explains: |draft, one| {
+            let mounts = draft.at("/mounts").as_array().into_iter().flatten();
+            let tmpfs = mounts.filter(|mount| mount["type"] == "tmpfs");
+            let readonly = tmpfs.filter(|mount| mount["options"].as_array().unwrap().contains(&json!("ro")));
+            let about_a_place = ["mount ", "file ", "look "];
+            about_a_place.iter().any(|kind| one.key.starts_with(kind))
+                && readonly.count() > 0
+                && draft.has_mount_on_mount()
+        },
+        specimen: |draft| {
+            draft.proc();
+            draft.mount("tmpfs", "tmpfs", "/empty", &["ro", "mode=700"]);
+            draft.mount("tmpfs", "tmpfs", "/empty", &["mode=711"]);
+        },
+    },
+    Rule {
+        row: "rlimit-twice",
+        explains: |_, one| one.refused_by_hull("invalid config: process.rlimits["),
+        specimen: |draft| {
+            let limit = json!({ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 });
+            draft.set("/process/rlimits", json!([limit, limit]));
+        },
+    },
+    Rule {
+        row: "pids-negative",
+        explains: |_, one| one.refused_by_hull("invalid config: linux.resources.pids.limit: "),
+        specimen: |draft| draft.set("/linux/resources/pids/limit", -2),
     },
     Rule {
         row: "oci-version",
@@ -166,6 +300,15 @@ impl Difference {
 
     fn runc_says(&self, words: &str) -> bool {
         self.runc.as_ref().is_some_and(|text| text.contains(words))
+    }
+
+    /// Whether it is about a file or mount that is read-only in hull.
+    fn hull_is_read_only(&self) -> bool {
+        let flags = self.hull.as_ref().and_then(|text| text.rsplit_once(" flags "));
+        let flags = number_of(flags.map(|(_, flags)| flags), 16);
+        self.hull_says("EROFS")
+            || self.hull_says(",ro and")
+            || flags.is_some_and(|flags| flags & 1 == 1)
     }
 
     fn hull_says(&self, words: &str) -> bool {

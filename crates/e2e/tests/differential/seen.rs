@@ -133,7 +133,7 @@ pub(crate) fn facts(output: &str, names: &Names<'_>) -> Facts {
                 facts.insert(key, whose);
             }
             // Numbers that the kernel gives out.
-            "proc.autogroup" | "status.NSpid" => drop(facts.insert(key, without_numbers(&value))),
+            "proc.autogroup" | "status.NSpid" | "cwd" => drop(facts.insert(key, without_numbers(&value))),
             _ => drop(facts.insert(key, value)),
         }
     }

@@ -29,8 +29,13 @@ pub(super) fn propagation_flag(propagation: Propagation) -> MsFlags {
 pub(super) fn prepare(root: &Root) -> Result<InRoot, SetupError> {
     let action = || format!("prepare root {:?}", root.path);
     // By default a slave: mounts that the host makes later still come in where a volume asks for it,
-    // none of ours go out. A shared root is for volumes that ask for the other direction too.
-    let propagation = root.propagation.map_or(MsFlags::MS_SLAVE, propagation_flag);
+    // none of ours go out. A shared root is for volumes that ask for the other direction too. What
+    // cannot be bound could not become the root either.
+    let propagation = match root.propagation {
+        None => MsFlags::MS_SLAVE,
+        Some(Propagation::Unbindable) => MsFlags::MS_PRIVATE,
+        Some(other) => propagation_flag(other),
+    };
     mount(NONE, "/", NONE, propagation | MsFlags::MS_REC, NONE).at(Step::RootfsPrepare, || {
         "set the propagation of /".to_owned()
     })?;
@@ -79,7 +84,9 @@ pub(super) fn pivot(root: InRoot, plan: &Plan) -> Result<(), SetupError> {
         .and_then(|()| chdir("/"))
         .at(Step::PivotRoot, action)?;
     drop(root);
-    if let Some(propagation) = plan.root.propagation {
+    // Slave and private hold since before the mounts were made, and what a mount asks for itself stays.
+    let late = |kind: &Propagation| matches!(kind, Propagation::Shared | Propagation::Unbindable);
+    if let Some(propagation) = plan.root.propagation.filter(late) {
         // Before the pivot a shared root would have been refused.
         let flags = propagation_flag(propagation) | MsFlags::MS_REC;
         mount(NONE, "/", NONE, flags, NONE).at(Step::PivotRoot, || {

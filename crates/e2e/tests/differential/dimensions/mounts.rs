@@ -138,7 +138,7 @@ fn bind_directory(draft: &mut Draft<'_>, random: &mut Random, destination: &str)
 
 fn bind_file(draft: &mut Draft<'_>, random: &mut Random) {
     let name = *random.pick(&["file", "program", "directory/note"]);
-    let places = ["/plain", "/data/file", "/new-file", "/new/nested/file", "/etc/passwd"];
+    let places = ["/plain", "/data/file", "/new-file", "/new/nested/file", "/etc/group"];
     let destination = *random.pick(&places);
     let source = draft.places.sources.join(name).display().to_string();
     let options = bind_options(random);

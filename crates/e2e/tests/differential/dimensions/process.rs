@@ -12,7 +12,6 @@ pub(super) const DIMENSIONS: &[Dimension] = &[
     one("additionalGids", 40, groups),
     one("umask", 30, umask),
     one("capabilities", 80, capabilities),
-    one("no capabilities object", 5, |draft, _| draft.unset("/process/capabilities")),
     one("noNewPrivileges", 50, no_new_privileges),
     many(3, "rlimit", 30, rlimit),
     one("oomScoreAdj", 30, oom_score),

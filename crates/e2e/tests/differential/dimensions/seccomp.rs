@@ -9,7 +9,7 @@ use crate::random::Random;
 pub(super) const DIMENSIONS: &[Dimension] = &[one("seccomp", 45, seccomp)];
 
 /// What the probe and both runtimes make between the filter and the end, and must be let through.
-const NEEDED: &[&str] = &[
+pub(crate) const NEEDED: &[&str] = &[
     "access", "arch_prctl", "brk", "capget", "capset", "chdir", "clock_gettime", "clone", "close",
     "close_range", "dup2", "dup3", "epoll_create1", "epoll_ctl", "epoll_pwait", "eventfd2",
     "execve", "execveat", "exit", "exit_group", "faccessat2", "fchdir", "fchown", "fcntl", "fork",
