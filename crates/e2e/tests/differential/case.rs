@@ -2,7 +2,7 @@
 //! taken out and the others stay as they are.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hull_e2e::Spec;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::dimensions;
 use crate::mutations::Mutation;
 use crate::random::Random;
-use crate::world::Places;
+use crate::world::{Places, SOURCES, sources_of};
 
 /// A random config, as its seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,17 +130,20 @@ impl<'a> Draft<'a> {
         mounts.into_iter().any(|mount| mount["type"] == "cgroup")
     }
 
-    /// Whether two mounts have one destination, as far as the text shows it.
-    pub(crate) fn has_mount_on_mount(&self) -> bool {
+    /// Whether a mount is covered by a later one, as far as the text shows it.
+    pub(crate) fn has_covered_mount(&self) -> bool {
         let mounts = self.at("/mounts").as_array().into_iter().flatten();
         // In the tree of the tests these are the same.
         let plain = |mount: &Value| {
             let path = mount["destination"].as_str().unwrap();
-            path.replace("/absolute-link", "/data/private").replace("/link", "/data")
+            let path = path.replace("/absolute-link", "/data/private").replace("/link", "/data");
+            Path::new(&path).to_owned()
         };
-        let places: Vec<String> = mounts.map(plain).collect();
-        let distinct: BTreeSet<&String> = places.iter().collect();
-        distinct.len() < places.len()
+        let places: Vec<PathBuf> = mounts.map(plain).collect();
+        let covered = |(at, place): (usize, &PathBuf)| {
+            places.iter().skip(at + 1).any(|later| place.starts_with(later))
+        };
+        places.iter().enumerate().any(covered)
     }
 
     /// Whether it lists a device that every container has.
@@ -180,6 +183,7 @@ impl<'a> Draft<'a> {
             .set("/root/path", tree.display().to_string())
             .cgroup(group);
         let spec = self.mutation.map_or(spec.clone(), |one| one.apply(spec));
-        spec.json().to_string()
+        let sources = sources_of(tree).display().to_string();
+        spec.json().to_string().replace(SOURCES, &sources)
     }
 }

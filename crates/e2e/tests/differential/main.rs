@@ -144,10 +144,13 @@ fn every_row_still_shows() {
     }
     let world = World::new();
     for rule in rules::RULES {
+        if std::env::var("HULL_ROW").is_ok_and(|row| row != rule.row) { continue; }
         let mut draft = Draft::base(&world.places);
+        draft.proc();
         (rule.specimen)(&mut draft);
         let (runc, hull) = both(&world, &draft);
         let found = seen::compare(&runc, &hull);
+        if std::env::var_os("HULL_ROW").is_some() { eprintln!("{runc:#?}\n{hull:#?}"); }
         let (own, others): (Vec<_>, Vec<_>) = found
             .into_iter()
             .partition(|difference| (rule.explains)(&draft, difference));

@@ -20,7 +20,7 @@ pub(crate) struct Rule {
     pub(crate) row: &'static str,
     /// Whether this difference is of its kind.
     pub(crate) explains: fn(&Draft<'_>, &Difference) -> bool,
-    /// Makes a config in which it shows.
+    /// Makes a config in which it shows, of one that has nothing but a procfs.
     pub(crate) specimen: fn(&mut Draft<'_>),
 }
 
@@ -31,7 +31,7 @@ pub(crate) const RULES: &[Rule] = &[
         explains: |draft, one| {
             one.key == "proc.oom_score_adj" && draft.at("/process/oomScoreAdj").is_null()
         },
-        specimen: |draft| draft.proc(),
+        specimen: |_| {},
     },
     Rule {
         row: "ignored-signals",
@@ -41,13 +41,12 @@ pub(crate) const RULES: &[Rule] = &[
                 && bits(&one.hull) == Some(0)
                 && bits(&one.runc).is_some_and(|bits| bits != 0)
         },
-        specimen: |draft| draft.proc(),
+        specimen: |_| {},
     },
     Rule {
         row: "hidden-proc",
         explains: |_, one| one.refused_by_runc("/proc/sys/kernel/cap_last_cap: no such file"),
         specimen: |draft| {
-            draft.proc();
             draft.set("/linux/maskedPaths", json!(["/proc/sys"]));
         },
     },
@@ -61,7 +60,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         row: "unified-controllers",
         explains: |_, one| one.key.starts_with("group unified hugetlb.") && one.runc.is_none(),
-        specimen: |draft| draft.proc(),
+        specimen: |_| {},
     },
     Rule {
         row: "cgroup-view",
@@ -70,7 +69,6 @@ pub(crate) const RULES: &[Rule] = &[
             (below(" /sys/fs/cgroup") || one.key == "mounts") && draft.has_cgroup_mount()
         },
         specimen: |draft| {
-            draft.proc();
             draft.mount("cgroup", "cgroup", "/sys/fs/cgroup", &["ro"]);
         },
     },
@@ -83,18 +81,19 @@ pub(crate) const RULES: &[Rule] = &[
                     || one.runc_says("EPERM") && one.key.contains(" /dev/"))
         },
         specimen: |draft| {
-            let device = json!([{ "path": "/dev/random", "type": "c", "major": 1, "minor": 8 }]);
-            draft.set("/linux/devices", device);
+            let random = json!({ "path": "/dev/random", "type": "c", "major": 1, "minor": 8 });
+            draft.set("/linux/devices", json!([random]));
+            draft.look("/dev/random");
         },
     },
     Rule {
         row: "root-propagation",
         explains: |draft, one| {
             let word = draft.at("/linux/rootfsPropagation");
-            one.key.starts_with("mount ") && (word == "shared" || word == "unbindable")
+            let about = one.key.starts_with("mount ") || one.refused_by_runc("invalid argument");
+            about && (word == "shared" || word == "runbindable")
         },
         specimen: |draft| {
-            draft.proc();
             draft.set("/linux/rootfsPropagation", "shared");
         },
     },
@@ -107,7 +106,6 @@ pub(crate) const RULES: &[Rule] = &[
                 && one.hull_is_read_only()
         },
         specimen: |draft| {
-            draft.proc();
             draft.mount("ramfs", "ramfs", "/data/private", &[]);
             draft.set("/linux/readonlyPaths", json!(["/data"]));
         },
@@ -119,6 +117,7 @@ pub(crate) const RULES: &[Rule] = &[
             let mut denials = rules.skip(1).filter(|rule| rule["allow"] == false);
             denials.next().is_some()
                 && (one.key == "group devices devices.list"
+                    || one.refused_by_hull("cgroup v1 cannot take")
                     || one.refused_by_runc("cannot punch hole in existing wildcard rule"))
         },
         specimen: |draft| {
@@ -158,7 +157,7 @@ pub(crate) const RULES: &[Rule] = &[
         row: "seccomp-newer-calls",
         explains: |draft, one| {
             one.key.starts_with("call ")
-                && one.runc.as_deref() == Some("ENOSYS 38")
+                && (one.runc.as_deref() == Some("ENOSYS 38") || NEWER.contains(&one.key.as_str()))
                 && !draft.at("/linux/seccomp").is_null()
         },
         specimen: |draft| {
@@ -171,16 +170,14 @@ pub(crate) const RULES: &[Rule] = &[
         },
     },
     Rule {
-        row: "masked-twice",
+        row: "readonly-twice",
         explains: |draft, one| {
-            let masked = draft.at("/linux/maskedPaths").as_array();
-            let several = masked.is_some_and(|masked| masked.len() > 1);
-            let another = one.key.starts_with("mount ") && one.runc.is_none();
-            several && (another || one.key == "mounts")
+            let paths = draft.at("/linux/readonlyPaths").as_array();
+            let another = one.key.starts_with("mount ") && one.hull.is_none();
+            paths.is_some_and(|paths| paths.len() > 1) && (another || one.key == "mounts")
         },
         specimen: |draft| {
-            draft.proc();
-            draft.set("/linux/maskedPaths", json!(["/data", "/link"]));
+            draft.set("/linux/readonlyPaths", json!(["/data", "/data"]));
         },
     },
     Rule {
@@ -197,12 +194,12 @@ pub(crate) const RULES: &[Rule] = &[
             let tmpfs = mounts.filter(|mount| mount["type"] == "tmpfs");
             let readonly = tmpfs.filter(|mount| mount["options"].as_array().unwrap().contains(&json!("ro")));
             let about_a_place = ["mount ", "file ", "look "];
-            about_a_place.iter().any(|kind| one.key.starts_with(kind))
+            let lost = one.refused_by_runc("MS_REMOUNT|MS_BIND: no such file or directory");
+            (lost || about_a_place.iter().any(|kind| one.key.starts_with(kind)))
                 && readonly.count() > 0
-                && draft.has_mount_on_mount()
+                && draft.has_covered_mount()
         },
         specimen: |draft| {
-            draft.proc();
             draft.mount("tmpfs", "tmpfs", "/empty", &["ro", "mode=700"]);
             draft.mount("tmpfs", "tmpfs", "/empty", &["mode=711"]);
         },
@@ -280,6 +277,9 @@ pub(crate) const RULES: &[Rule] = &[
         },
     },
 ];
+
+/// Calls that libseccomp 2.5.4, with which runc is built here, does not know.
+const NEWER: [&str; 3] = ["call fchmodat2", "call cachestat", "call mseal"];
 
 /// The number in a fact.
 fn number_of(text: Option<&str>, radix: u32) -> Option<u64> {

@@ -94,10 +94,10 @@ pub(crate) struct Names<'a> {
 impl Names<'_> {
     /// A text in which names that differ from one container to the next are replaced.
     fn plain(&self, text: &str) -> String {
-        let places = &self.world.places;
+        let sources = world::sources_of(self.tree);
         [
+            (sources.display().to_string(), "SOURCES"),
             (self.tree.display().to_string(), "TREE"),
-            (places.sources.display().to_string(), "SOURCES"),
             (self.cgroup.to_owned(), "GROUP"),
             (self.id.to_owned(), "ID"),
         ]
@@ -301,10 +301,12 @@ pub(crate) fn limits(names: &Names<'_>) -> Facts {
     facts
 }
 
-/// What the root file system looks like afterwards, on the host.
+/// What the root file system and the bound directories look like afterwards, on the host.
 pub(crate) fn tree_facts(tree: &Path) -> Facts {
-    world::listing(tree)
-        .into_iter()
-        .map(|(path, text)| (format!("tree {path}"), text))
-        .collect()
+    let sources = world::sources_of(tree);
+    let of = |dir: &Path, kind: &'static str| {
+        let listing = world::listing(dir).into_iter();
+        listing.map(move |(path, text)| (format!("{kind} {path}"), text))
+    };
+    of(tree, "tree").chain(of(&sources, "source")).collect()
 }

@@ -27,8 +27,6 @@ pub(crate) struct World {
 /// Places on the host that configs name. They are the same for both runtimes.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
-    /// A directory with files, directories and a link to bind.
-    pub(crate) sources: PathBuf,
     /// A process with namespaces of its own.
     pub(crate) holder: u32,
 }
@@ -36,8 +34,6 @@ pub(crate) struct Places {
 impl World {
     pub(crate) fn new() -> Self {
         let lab = Lab::new();
-        let sources = lab.dir().join("sources");
-        fill(&sources);
         for part in ["trees", "peer", "peer-state"] {
             fs::create_dir(lab.dir().join(part)).unwrap();
         }
@@ -57,7 +53,7 @@ impl World {
         });
         Self {
             lab,
-            places: Places { sources, holder },
+            places: Places { holder },
             unshare,
         }
     }
@@ -72,6 +68,7 @@ impl World {
     pub(crate) fn tree(&self, name: &str, ask: &str) -> PathBuf {
         let tree = self.lab.dir().join("trees").join(name);
         plant(&tree, ask);
+        fill(&sources_of(&tree));
         tree
     }
 }
@@ -87,6 +84,15 @@ impl Drop for World {
             procfs::has_ended(holder).then_some(())
         });
     }
+}
+
+/// What configs name for the directory of sources to bind; every container has its own, since a mount
+/// below a bind changes it.
+pub(crate) const SOURCES: &str = "/SOURCES";
+
+/// The directory of sources of the container with this root file system.
+pub(crate) fn sources_of(tree: &Path) -> PathBuf {
+    tree.with_extension("sources")
 }
 
 /// The program that looks around, built once.

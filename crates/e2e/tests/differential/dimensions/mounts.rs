@@ -3,6 +3,7 @@
 use super::{Dimension, many, one};
 use crate::case::Draft;
 use crate::random::Random;
+use crate::world::SOURCES;
 
 pub(super) const DIMENSIONS: &[Dimension] = &[
     one("proc", 97, proc),
@@ -130,7 +131,7 @@ fn bind_options(random: &mut Random) -> Vec<&'static str> {
 
 fn bind_directory(draft: &mut Draft<'_>, random: &mut Random, destination: &str) {
     let name = *random.pick(&["directory", "sticky", "directory/deep", "link"]);
-    let source = draft.places.sources.join(name).display().to_string();
+    let source = format!("{SOURCES}/{name}");
     let options = bind_options(random);
     let kind = *random.pick(&["bind", "none", ""]);
     draft.mount(kind, &source, destination, &options);
@@ -140,7 +141,7 @@ fn bind_file(draft: &mut Draft<'_>, random: &mut Random) {
     let name = *random.pick(&["file", "program", "directory/note"]);
     let places = ["/plain", "/data/file", "/new-file", "/new/nested/file", "/etc/group"];
     let destination = *random.pick(&places);
-    let source = draft.places.sources.join(name).display().to_string();
+    let source = format!("{SOURCES}/{name}");
     let options = bind_options(random);
     draft.mount("bind", &source, destination, &options);
     draft.look(destination);
