@@ -45,7 +45,10 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         row: "hidden-proc",
-        explains: |_, one| one.refused_by_runc("/proc/sys/kernel/cap_last_cap: no such file"),
+        explains: |_, one| {
+            one.refused_by_runc("/proc/sys/kernel/cap_last_cap: no such file")
+                || one.refused_by_runc("dstFd=/proc/self/fd/")
+        },
         specimen: |draft| {
             draft.set("/linux/maskedPaths", json!(["/proc/sys"]));
         },
@@ -170,6 +173,24 @@ pub(crate) const RULES: &[Rule] = &[
         },
     },
     Rule {
+        row: "readonly-nosymfollow",
+        explains: |draft, one| {
+            let flags = |text: &Option<String>| {
+                let (_, flags) = text.as_deref()?.rsplit_once(" flags ")?;
+                number_of(Some(flags), 16)
+            };
+            // ST_NOSYMFOLLOW.
+            let file = flags(&one.hull).zip(flags(&one.runc));
+            let lost = file.is_some_and(|(hull, runc)| hull == runc | 0x2000 && hull != runc)
+                || one.key.starts_with("mount ") && one.hull_says("nosymfollow,");
+            lost && !draft.at("/linux/readonlyPaths").is_null()
+        },
+        specimen: |draft| {
+            draft.mount("ramfs", "ramfs", "/data", &["nosymfollow"]);
+            draft.set("/linux/readonlyPaths", json!(["/data"]));
+        },
+    },
+    Rule {
         row: "readonly-twice",
         explains: |draft, one| {
             let paths = draft.at("/linux/readonlyPaths").as_array();
@@ -216,6 +237,33 @@ pub(crate) const RULES: &[Rule] = &[
         row: "pids-negative",
         explains: |_, one| one.refused_by_hull("invalid config: linux.resources.pids.limit: "),
         specimen: |draft| draft.set("/linux/resources/pids/limit", -2),
+    },
+    Rule {
+        row: "seccomp-overlap",
+        explains: |draft, one| {
+            let Some(call) = one.key.strip_prefix("call ") else {
+                return false;
+            };
+            let call = json!(call.split('.').next());
+            let rules = draft.at("/linux/seccomp/syscalls").as_array().into_iter().flatten();
+            let mut conditional = rules.filter(|rule| {
+                !rule["args"].is_null() && rule["names"].as_array().unwrap().contains(&call)
+            });
+            let first = conditional.next().map(|rule| (&rule["action"], &rule["errnoRet"]));
+            conditional.any(|rule| Some((&rule["action"], &rule["errnoRet"])) != first)
+        },
+        specimen: |draft| {
+            let rule = |index: u32, op: &str, value: u32, errno: u32| {
+                json!({
+                    "names": ["lseek"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno,
+                    "args": [{ "index": index, "op": op, "value": value }],
+                })
+            };
+            // Both hold for the probe's lseek(-1, 7, 2).
+            let rules = json!([rule(2, "SCMP_CMP_EQ", 2, 38), rule(1, "SCMP_CMP_GT", 5, 40)]);
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules });
+            draft.set("/linux/seccomp", profile);
+        },
     },
     Rule {
         row: "oci-version",
