@@ -53,10 +53,7 @@ fn look(search: &Search) -> Vec<String> {
     }
     for process in search.gone.iter().filter(|process| process.is_running()) {
         let pid = process.pid;
-        left.push(format!(
-            "process: pid {pid}: {}",
-            procfs::command_line(pid)
-        ));
+        left.push(format!("process: pid {pid}: {}", procfs::command_line(pid)));
     }
     left.extend(
         procfs::mounts_naming(token)

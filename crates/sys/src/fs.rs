@@ -11,6 +11,9 @@ use std::path::Path;
 /// How often a lookup is repeated when a rename elsewhere disturbed it (`EAGAIN`).
 const LOOKUP_ATTEMPTS: usize = 128;
 
+/// How many links to nothing are followed in one path; the kernel's own number.
+const MAX_LINKS: u32 = 40;
+
 /// A directory that acts as "/" for every lookup made through it: absolute symbolic links and `..`
 /// stay inside, magic links are refused. The only way to open a path inside a root file system.
 #[derive(Debug)]
@@ -67,10 +70,11 @@ impl InRoot {
     }
 
     /// Makes a directory and everything above it that is missing, component by component on
-    /// descriptors, and returns a handle of it.
+    /// descriptors, and returns a handle of it. Where a link inside the root leads to nothing, that is
+    /// made which it leads to, as an image expects whose `/var/run` is `/run`.
     ///
     /// # Errors
-    /// `ENOTDIR` when something else is in the way, `EROFS`, `EACCES`.
+    /// `ENOTDIR` when something else is in the way, `ELOOP`, `EROFS`, `EACCES`.
     pub fn create_dir_all(&self, path: &str, mode: u32) -> Result<OwnedFd> {
         match self.resolve(path) {
             Ok(fd) if is_dir(&fstat(&fd)?) => return Ok(fd),
@@ -78,18 +82,31 @@ impl InRoot {
             Err(Errno::ENOENT) => {}
             Err(e) => return Err(e),
         }
+        self.create_missing(path, mode, MAX_LINKS)
+    }
+
+    /// The part of [`InRoot::create_dir_all`] for a path that is not there.
+    fn create_missing(&self, path: &str, mode: u32, links: u32) -> Result<OwnedFd> {
         let mut prefix = String::new();
         let mut current = self.resolve("/")?;
-        for name in path
+        let mut names = path
             .split('/')
-            .filter(|name| !name.is_empty() && *name != ".")
-        {
-            prefix.push('/');
-            prefix.push_str(name);
-            current = match self.resolve(&prefix) {
-                Err(Errno::ENOENT) => make_dir(current.as_fd(), name, mode)?,
+            .filter(|name| !name.is_empty() && *name != ".");
+        while let Some(name) = names.next() {
+            let next = format!("{prefix}/{name}");
+            current = match self.resolve(&next) {
+                Err(Errno::ENOENT) => match self.dangling_link(&prefix, &next)? {
+                    Some(target) => {
+                        let links = links.checked_sub(1).ok_or(Errno::ELOOP)?;
+                        let rest: Vec<&str> = names.collect();
+                        let path = format!("{target}/{}", rest.join("/"));
+                        return self.create_missing(&path, mode, links);
+                    }
+                    None => make_dir(current.as_fd(), name, mode)?,
+                },
                 other => other?,
             };
+            prefix = next;
         }
         if is_dir(&fstat(&current)?) {
             Ok(current)
@@ -98,15 +115,46 @@ impl InRoot {
         }
     }
 
+    /// Where a link leads that leads to nothing, as a path from the root; `parent` is the path of its
+    /// directory.
+    fn dangling_link(&self, parent: &str, path: &str) -> Result<Option<String>> {
+        let link = match self.resolve_nofollow(path) {
+            Err(Errno::ENOENT) => return Ok(None),
+            other => other?,
+        };
+        if !is_symlink(&fstat(&link)?) {
+            return Ok(None);
+        }
+        let target = readlinkat(&link, "")?;
+        let target = target.to_str().ok_or(Errno::EILSEQ)?;
+        Ok(Some(if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            format!("{parent}/{target}")
+        }))
+    }
+
     /// Makes an empty regular file (and missing directories above it) unless something is there, and
     /// returns a handle of what is there.
     ///
     /// # Errors
     /// As [`InRoot::create_dir_all`].
     pub fn create_file(&self, path: &str) -> Result<OwnedFd> {
+        self.create_file_through(path, MAX_LINKS)
+    }
+
+    fn create_file_through(&self, path: &str, links: u32) -> Result<OwnedFd> {
         match self.resolve(path) {
             Err(Errno::ENOENT) => {}
             other => return other,
+        }
+        let (above, _) = path
+            .trim_end_matches('/')
+            .rsplit_once('/')
+            .unwrap_or_default();
+        if let Some(target) = self.dangling_link(above, path)? {
+            let links = links.checked_sub(1).ok_or(Errno::ELOOP)?;
+            return self.create_file_through(&target, links);
         }
         let (parent, name) = self.parent(path, 0o755)?;
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -214,4 +262,60 @@ pub fn resolve_beneath(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
         OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
         Mode::empty(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A root with links to what is not there, in a directory of its own.
+    fn root(name: &str) -> (std::path::PathBuf, InRoot) {
+        let top = std::env::temp_dir().join(format!("hull-sys-{}-{name}", std::process::id()));
+        let root = top.join("root");
+        std::fs::create_dir_all(root.join("below")).unwrap();
+        for (target, link) in [
+            ("/run", "absolute"),
+            ("sibling/deep", "below/relative"),
+            ("../../../../outside", "up"),
+            ("absolute/more", "chain"),
+            ("loop", "loop"),
+        ] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        let root = InRoot::open(&root).unwrap();
+        (top, root)
+    }
+
+    #[test]
+    fn directories_are_made_where_links_to_nothing_lead_inside_the_root() {
+        let (top, root) = root("directories");
+        for (path, made) in [
+            ("/chain/x", "run/more/x"),
+            ("/absolute/lock", "run/lock"),
+            ("/below/relative/y", "below/sibling/deep/y"),
+            ("/up/z", "outside/z"),
+        ] {
+            root.create_dir_all(path, 0o755).unwrap();
+            assert!(top.join("root").join(made).is_dir(), "{path}");
+        }
+        assert_eq!(
+            root.create_dir_all("/loop/x", 0o755).err(),
+            Some(Errno::ELOOP)
+        );
+        assert!(!top.join("outside").exists());
+        std::fs::remove_dir_all(top).unwrap();
+    }
+
+    #[test]
+    fn files_are_made_where_links_to_nothing_lead_inside_the_root() {
+        let (top, root) = root("files");
+        for (path, made) in [("/chain", "run/more"), ("/up", "outside")] {
+            root.create_file(path).unwrap();
+            assert!(top.join("root").join(made).is_file(), "{path}");
+        }
+        assert_eq!(root.create_file("/loop").err(), Some(Errno::ELOOP));
+        assert!(!top.join("outside").exists());
+        std::fs::remove_dir_all(top).unwrap();
+    }
 }

@@ -92,8 +92,15 @@ fn reset_internal(signal: libc::c_int) -> Result<()> {
     let none = std::ptr::null_mut::<u64>();
     // SAFETY: `default` outlives the call, has the size and alignment of the kernel's structure and
     // installs no code; the old action is not asked for; the last argument is the size of the mask.
-    let ret =
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, 8_usize) };
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            default.as_ptr(),
+            none,
+            8_usize,
+        )
+    };
     check(ret).map(drop)
 }
 

@@ -124,6 +124,13 @@ impl<'a> Draft<'a> {
         self.mount("proc", "proc", "/proc", &["nosuid", "noexec", "nodev"]);
     }
 
+    /// Adds a hook that writes down what it is given.
+    pub(crate) fn hook(&mut self, kind: &str) {
+        let script = format!("{{ pwd; env | sort; cat; }} >> {SOURCES}/hook-{kind}");
+        let hook = json!({ "path": "/bin/sh", "args": ["hook", "-c", script], "env": [] });
+        self.set(&format!("/hooks/{kind}/-"), hook);
+    }
+
     /// Whether the container's cgroups are mounted.
     pub(crate) fn has_cgroup_mount(&self) -> bool {
         let mounts = self.at("/mounts").as_array().into_iter().flatten();
@@ -133,15 +140,12 @@ impl<'a> Draft<'a> {
     /// Whether a mount is covered by a later one, as far as the text shows it.
     pub(crate) fn has_covered_mount(&self) -> bool {
         let mounts = self.at("/mounts").as_array().into_iter().flatten();
-        // In the tree of the tests these are the same.
-        let plain = |mount: &Value| {
-            let path = mount["destination"].as_str().unwrap();
-            let path = path.replace("/absolute-link", "/data/private").replace("/link", "/data");
-            Path::new(&path).to_owned()
-        };
-        let places: Vec<PathBuf> = mounts.map(plain).collect();
+        let places: Vec<PathBuf> = mounts.map(|mount| plain(&mount["destination"])).collect();
         let covered = |(at, place): (usize, &PathBuf)| {
-            places.iter().skip(at + 1).any(|later| place.starts_with(later))
+            places
+                .iter()
+                .skip(at + 1)
+                .any(|later| place.starts_with(later))
         };
         places.iter().enumerate().any(covered)
     }
@@ -186,4 +190,11 @@ impl<'a> Draft<'a> {
         let sources = sources_of(tree).display().to_string();
         spec.json().to_string().replace(SOURCES, &sources)
     }
+}
+
+/// A path with the links of the tests' root file system followed.
+pub(crate) fn plain(path: &Value) -> PathBuf {
+    let path = path.as_str().unwrap();
+    let path = path.replace("/absolute-link", "/data/private");
+    Path::new(&path.replace("/link", "/data")).to_owned()
 }

@@ -22,7 +22,11 @@ pub(crate) struct Dimension {
     pub(crate) apply: fn(&mut Draft<'_>, &mut Random),
 }
 
-const fn one(name: &'static str, percent: u64, apply: fn(&mut Draft<'_>, &mut Random)) -> Dimension {
+const fn one(
+    name: &'static str,
+    percent: u64,
+    apply: fn(&mut Draft<'_>, &mut Random),
+) -> Dimension {
     many(1, name, percent, apply)
 }
 

@@ -21,10 +21,12 @@ pub(crate) fn run(world: &World, draft: &Draft<'_>) -> Seen {
     let mut request = container.create_request();
     // The root file system is a directory, as runc has it.
     request.rootfs.clear();
+    let bundle = container.bundle.path().to_owned();
     let names = Names {
         world,
         id: &id,
         tree: &tree,
+        bundle: &bundle,
         cgroup: &group,
     };
     let refused = |text: String| {
@@ -55,5 +57,6 @@ pub(crate) fn run(world: &World, draft: &Draft<'_>) -> Seen {
     facts.insert("stderr".to_owned(), stderr);
     facts.extend(limits);
     facts.extend(seen::tree_facts(&tree));
+    facts.extend(seen::hooks(&names));
     Seen::Ran(facts)
 }

@@ -4,12 +4,14 @@
 //! without a row, no row without a rule, and a config for each in which it still shows.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::case::Draft;
+use crate::case::{self, Draft};
 use crate::dimensions::seccomp;
 use crate::seen::Difference;
+use crate::world::SOURCES;
 
 const DOCUMENT: &str = include_str!("../../../../docs/differences.md");
 
@@ -47,7 +49,7 @@ pub(crate) const RULES: &[Rule] = &[
         row: "hidden-proc",
         explains: |_, one| {
             one.refused_by_runc("/proc/sys/kernel/cap_last_cap: no such file")
-                || one.refused_by_runc("dstFd=/proc/self/fd/")
+                || one.refused_by_runc("dstFd=/proc/")
         },
         specimen: |draft| {
             draft.set("/linux/maskedPaths", json!(["/proc/sys"]));
@@ -116,7 +118,11 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         row: "device-denied-later",
         explains: |draft, one| {
-            let rules = draft.at("/linux/resources/devices").as_array().into_iter().flatten();
+            let rules = draft
+                .at("/linux/resources/devices")
+                .as_array()
+                .into_iter()
+                .flatten();
             let mut denials = rules.skip(1).filter(|rule| rule["allow"] == false);
             denials.next().is_some()
                 && (one.key == "group devices devices.list"
@@ -136,10 +142,11 @@ pub(crate) const RULES: &[Rule] = &[
         row: "device-mode",
         explains: |draft, one| {
             let devices = draft.at("/linux/devices").as_array().into_iter().flatten();
-            let mut special = devices.filter(|device| {
-                device["fileMode"].as_u64().is_some_and(|mode| mode > 0o777)
-            });
-            special.any(|device| one.key.ends_with(device["path"].as_str().unwrap()))
+            let mut special = devices
+                .filter(|device| device["fileMode"].as_u64().is_some_and(|mode| mode > 0o777));
+            // A bind or link may show it elsewhere.
+            let name = one.key.rsplit('/').next().unwrap();
+            special.any(|device| device["path"].as_str().unwrap().ends_with(name))
         },
         specimen: |draft| {
             let device = json!([{ "path": "/dev/pipe", "type": "p", "fileMode": 0o4755 }]);
@@ -194,8 +201,9 @@ pub(crate) const RULES: &[Rule] = &[
         row: "readonly-twice",
         explains: |draft, one| {
             let paths = draft.at("/linux/readonlyPaths").as_array();
-            let another = one.key.starts_with("mount ") && one.hull.is_none();
-            paths.is_some_and(|paths| paths.len() > 1) && (another || one.key == "mounts")
+            let paths: Vec<PathBuf> = paths.into_iter().flatten().map(case::plain).collect();
+            let distinct: BTreeSet<&PathBuf> = paths.iter().collect();
+            distinct.len() < paths.len() && one.key.starts_with("mount")
         },
         specimen: |draft| {
             draft.set("/linux/readonlyPaths", json!(["/data", "/data"]));
@@ -213,7 +221,8 @@ pub(crate) const RULES: &[Rule] = &[
         explains: |draft, one| {
             let mounts = draft.at("/mounts").as_array().into_iter().flatten();
             let tmpfs = mounts.filter(|mount| mount["type"] == "tmpfs");
-            let readonly = tmpfs.filter(|mount| mount["options"].as_array().unwrap().contains(&json!("ro")));
+            let readonly =
+                tmpfs.filter(|mount| mount["options"].as_array().unwrap().contains(&json!("ro")));
             let about_a_place = ["mount ", "file ", "look "];
             let lost = one.refused_by_runc("MS_REMOUNT|MS_BIND: no such file or directory");
             (lost || about_a_place.iter().any(|kind| one.key.starts_with(kind)))
@@ -223,6 +232,24 @@ pub(crate) const RULES: &[Rule] = &[
         specimen: |draft| {
             draft.mount("tmpfs", "tmpfs", "/empty", &["ro", "mode=700"]);
             draft.mount("tmpfs", "tmpfs", "/empty", &["mode=711"]);
+        },
+    },
+    Rule {
+        row: "tmpcopyup-propagation",
+        explains: |draft, one| {
+            let mounts = draft.at("/mounts").as_array().into_iter().flatten();
+            let mut copies = mounts.filter(|mount| {
+                let options = mount["options"].as_array().unwrap();
+                options.contains(&json!("tmpcopyup")) && one.key.starts_with("mount ")
+            });
+            let shared =
+                |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(" shared"));
+            copies.next().is_some() && shared(&one.runc) != shared(&one.hull)
+        },
+        specimen: |draft| {
+            let source = format!("{SOURCES}/directory");
+            draft.mount("bind", &source, "/data", &["bind", "shared"]);
+            draft.mount("tmpfs", "tmpfs", "/data/deep", &["tmpcopyup", "private"]);
         },
     },
     Rule {
@@ -245,24 +272,79 @@ pub(crate) const RULES: &[Rule] = &[
                 return false;
             };
             let call = json!(call.split('.').next());
-            let rules = draft.at("/linux/seccomp/syscalls").as_array().into_iter().flatten();
+            let rules = draft
+                .at("/linux/seccomp/syscalls")
+                .as_array()
+                .into_iter()
+                .flatten();
             let mut conditional = rules.filter(|rule| {
                 !rule["args"].is_null() && rule["names"].as_array().unwrap().contains(&call)
             });
-            let first = conditional.next().map(|rule| (&rule["action"], &rule["errnoRet"]));
+            let first = conditional
+                .next()
+                .map(|rule| (&rule["action"], &rule["errnoRet"]));
             conditional.any(|rule| Some((&rule["action"], &rule["errnoRet"])) != first)
         },
         specimen: |draft| {
-            let rule = |index: u32, op: &str, value: u32, errno: u32| {
-                json!({
-                    "names": ["lseek"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno,
-                    "args": [{ "index": index, "op": op, "value": value }],
-                })
-            };
-            // Both hold for the probe's lseek(-1, 7, 2).
-            let rules = json!([rule(2, "SCMP_CMP_EQ", 2, 38), rule(1, "SCMP_CMP_GT", 5, 40)]);
-            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules });
+            let condition = |index: u32, op: &str, value: u32| json!({ "index": index, "op": op, "value": value });
+            // Both of the last two hold for the probe's getpriority(0, 0).
+            let rules = json!([
+                { "names": seccomp::NEEDED, "action": "SCMP_ACT_ALLOW" },
+                {
+                    "names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38,
+                    "args": [
+                        condition(3, "SCMP_CMP_NE", 64),
+                        condition(1, "SCMP_CMP_LT", u32::MAX),
+                    ],
+                },
+                {
+                    "names": ["getpriority"], "action": "SCMP_ACT_ALLOW",
+                    "args": [condition(3, "SCMP_CMP_NE", 1)],
+                },
+            ]);
+            let profile = json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules });
             draft.set("/linux/seccomp", profile);
+        },
+    },
+    Rule {
+        row: "hook-version",
+        explains: |_, one| one.key.starts_with("hook ") && one.key.ends_with(" ociVersion"),
+        specimen: |draft| draft.hook("createRuntime"),
+    },
+    Rule {
+        row: "hook-annotations",
+        explains: |_, one| {
+            one.key.starts_with("hook ")
+                && one.key.ends_with(" annotations")
+                && one.runc.is_none()
+                && one.hull.as_deref() == Some("{}")
+        },
+        specimen: |draft| draft.hook("createRuntime"),
+    },
+    Rule {
+        row: "hook-poststart-status",
+        explains: |_, one| {
+            one.key.starts_with("hook poststart ")
+                && one.key.ends_with(" status")
+                && one.hull.as_deref() == Some("\"running\"")
+        },
+        specimen: |draft| draft.hook("poststart"),
+    },
+    Rule {
+        row: "hook-directory",
+        explains: |_, one| {
+            let kinds = ["hook createContainer ", "hook poststop "];
+            kinds.iter().any(|kind| one.key.starts_with(kind))
+                && matches!(one.hull.as_deref(), Some("BUNDLE" | "PWD=BUNDLE"))
+        },
+        specimen: |draft| draft.hook("createContainer"),
+    },
+    Rule {
+        row: "huge-pages",
+        explains: |_, one| one.refused_by_runc("cannot set hugetlb limit"),
+        specimen: |draft| {
+            let limit = json!([{ "pageSize": "2MB", "limit": 4 << 20 }]);
+            draft.set("/linux/resources/hugepageLimits", limit);
         },
     },
     Rule {
@@ -284,14 +366,15 @@ pub(crate) const RULES: &[Rule] = &[
         row: "console-size",
         explains: |_, one| one.refused_by_hull("invalid config: process.consoleSize."),
         specimen: |draft| {
-            draft.set("/process/consoleSize", json!({ "width": 70_000, "height": 1 }));
+            draft.set(
+                "/process/consoleSize",
+                json!({ "width": 70_000, "height": 1 }),
+            );
         },
     },
     Rule {
         row: "covered-relative",
-        explains: |_, one| {
-            one.refused_by_hull("Paths[") && one.hull_says("is not absolute")
-        },
+        explains: |_, one| one.refused_by_hull("Paths[") && one.hull_says("is not absolute"),
         specimen: |draft| draft.set("/linux/readonlyPaths", json!(["data/private"])),
     },
     Rule {
@@ -352,10 +435,14 @@ impl Difference {
 
     /// Whether it is about a file or mount that is read-only in hull.
     fn hull_is_read_only(&self) -> bool {
-        let flags = self.hull.as_ref().and_then(|text| text.rsplit_once(" flags "));
+        let flags = self
+            .hull
+            .as_ref()
+            .and_then(|text| text.rsplit_once(" flags "));
         let flags = number_of(flags.map(|(_, flags)| flags), 16);
         self.hull_says("EROFS")
             || self.hull_says(",ro and")
+            || self.hull_says(" with ro and")
             || flags.is_some_and(|flags| flags & 1 == 1)
     }
 
@@ -366,7 +453,8 @@ impl Difference {
 
 /// The differences that no rule explains.
 pub(crate) fn unexplained(draft: &Draft<'_>, differences: &[Difference]) -> Vec<Difference> {
-    let explained = |difference: &&Difference| !RULES.iter().any(|rule| (rule.explains)(draft, difference));
+    let explained =
+        |difference: &&Difference| !RULES.iter().any(|rule| (rule.explains)(draft, difference));
     differences.iter().filter(explained).cloned().collect()
 }
 

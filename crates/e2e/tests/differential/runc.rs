@@ -41,6 +41,7 @@ pub(crate) fn run(world: &World, draft: &Draft<'_>) -> Seen {
         world,
         id: &id,
         tree: &tree,
+        bundle: &call.bundle,
         cgroup: &group,
     };
     let seen = call.create_and_run(&names);
@@ -105,6 +106,7 @@ impl Call {
         facts.extend(limits);
         self.delete();
         facts.extend(seen::tree_facts(names.tree));
+        facts.extend(seen::hooks(names));
         Seen::Ran(facts)
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use hull_e2e::cgroup;
+use serde_json::Value;
 
 use crate::world::{self, NAMESPACES, World};
 
@@ -87,6 +88,8 @@ pub(crate) struct Names<'a> {
     pub(crate) id: &'a str,
     /// Its root file system.
     pub(crate) tree: &'a Path,
+    /// Its bundle.
+    pub(crate) bundle: &'a Path,
     /// Its cgroup, from the root of each hierarchy.
     pub(crate) cgroup: &'a str,
 }
@@ -98,6 +101,7 @@ impl Names<'_> {
         [
             (sources.display().to_string(), "SOURCES"),
             (self.tree.display().to_string(), "TREE"),
+            (self.bundle.display().to_string(), "BUNDLE"),
             (self.cgroup.to_owned(), "GROUP"),
             (self.id.to_owned(), "ID"),
         ]
@@ -133,7 +137,9 @@ pub(crate) fn facts(output: &str, names: &Names<'_>) -> Facts {
                 facts.insert(key, whose);
             }
             // Numbers that the kernel gives out.
-            "proc.autogroup" | "status.NSpid" | "cwd" => drop(facts.insert(key, without_numbers(&value))),
+            "proc.autogroup" | "status.NSpid" | "cwd" => {
+                drop(facts.insert(key, without_numbers(&value)))
+            }
             _ => drop(facts.insert(key, value)),
         }
     }
@@ -224,7 +230,11 @@ impl Mounts {
             let value = format!("{rest} on {}", point_of(parent));
             facts.insert(format!("mount {point} {number}"), value);
         }
-        let order: Vec<&str> = self.points.iter().map(|(_, point)| point.as_str()).collect();
+        let order: Vec<&str> = self
+            .points
+            .iter()
+            .map(|(_, point)| point.as_str())
+            .collect();
         facts.insert("mounts".to_owned(), order.join(" "));
         facts
     }
@@ -283,7 +293,11 @@ pub(crate) fn limits(names: &Names<'_>) -> Facts {
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .filter(|name| name.starts_with("hugetlb.") && name.ends_with("max"))
             .collect();
-        for file in SETTINGS.iter().copied().chain(huge.iter().map(String::as_str)) {
+        for file in SETTINGS
+            .iter()
+            .copied()
+            .chain(huge.iter().map(String::as_str))
+        {
             if let Ok(text) = fs::read_to_string(dir.join(file)) {
                 let mut lines: Vec<&str> = text.trim().lines().collect();
                 lines.sort_unstable();
@@ -291,11 +305,42 @@ pub(crate) fn limits(names: &Names<'_>) -> Facts {
             }
         }
         if let Ok(text) = fs::read_to_string(dir.join("memory.oom_control")) {
-            let killer = text.lines().find(|line| line.starts_with("oom_kill_disable"));
+            let killer = text
+                .lines()
+                .find(|line| line.starts_with("oom_kill_disable"));
             facts.insert(
                 format!("group {place} memory.oom_control"),
                 killer.unwrap_or_default().to_owned(),
             );
+        }
+    }
+    facts
+}
+
+/// What hooks wrote down: their directory, environment and the container's state.
+pub(crate) fn hooks(names: &Names<'_>) -> Facts {
+    let dir = world::sources_of(names.tree);
+    let mut facts = Facts::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(kind) = name.strip_prefix("hook-") else {
+            continue;
+        };
+        let text = fs::read_to_string(entry.path()).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let key = format!("hook {kind} {number}");
+            match serde_json::from_str::<Value>(line) {
+                Ok(mut state) => {
+                    if let Some(pid) = state.get_mut("pid") {
+                        *pid = Value::from(if *pid == 0 { "0" } else { "N" });
+                    }
+                    for (member, value) in state.as_object().into_iter().flatten() {
+                        let value = names.plain(&value.to_string());
+                        facts.insert(format!("{key} {member}"), value);
+                    }
+                }
+                Err(_) => drop(facts.insert(key, names.plain(line))),
+            }
         }
     }
     facts

@@ -41,7 +41,10 @@ fn corpus_reaches_plans_and_refusals_of_every_kind() {
             Err(_) => refusals += 1,
         }
     }
-    assert!(plans > 30 && refusals > 60, "{plans} plans, {refusals} refusals");
+    assert!(
+        plans > 30 && refusals > 60,
+        "{plans} plans, {refusals} refusals"
+    );
 }
 
 /// Each mistake on a config of every tool that we have one of.
@@ -79,7 +82,11 @@ fn every_mistake_is_refused_with_its_field() {
                 Err(invalid) => invalid.to_string(),
             };
             let wanted = format!("invalid config: {field}");
-            assert!(text.starts_with(&wanted), "{}: {text:?}, not {wanted:?}", mistake["name"]);
+            assert!(
+                text.starts_with(&wanted),
+                "{}: {text:?}, not {wanted:?}",
+                mistake["name"]
+            );
             refused += 1;
         }
     }
@@ -109,7 +116,10 @@ fn change() -> impl Strategy<Value = Change> {
     let at = any::<Index>;
     prop_oneof![
         (at(), any::<u8>()).prop_map(|(at, byte)| Change::Replace(at, byte)),
-        (at(), prop::sample::select(b"{}[]\",:0-19.e\\/u\0 tfn".to_vec()))
+        (
+            at(),
+            prop::sample::select(b"{}[]\",:0-19.e\\/u\0 tfn".to_vec())
+        )
             .prop_map(|(at, byte)| Change::Insert(at, byte)),
         (at(), 1_usize..20).prop_map(|(at, count)| Change::Remove(at, count)),
         (at(), at(), at(), 1_usize..60)

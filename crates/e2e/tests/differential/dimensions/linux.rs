@@ -7,11 +7,21 @@ use crate::case::Draft;
 use crate::random::Random;
 
 pub(super) const DIMENSIONS: &[Dimension] = &[
-    one("pid namespace", 75, |draft, random| namespace(draft, random, "pid", "pid")),
-    one("network namespace", 75, |draft, random| namespace(draft, random, "network", "net")),
-    one("ipc namespace", 70, |draft, random| namespace(draft, random, "ipc", "ipc")),
-    one("uts namespace", 70, |draft, random| namespace(draft, random, "uts", "uts")),
-    one("cgroup namespace", 50, |draft, random| namespace(draft, random, "cgroup", "cgroup")),
+    one("pid namespace", 75, |draft, random| {
+        namespace(draft, random, "pid", "pid")
+    }),
+    one("network namespace", 75, |draft, random| {
+        namespace(draft, random, "network", "net")
+    }),
+    one("ipc namespace", 70, |draft, random| {
+        namespace(draft, random, "ipc", "ipc")
+    }),
+    one("uts namespace", 70, |draft, random| {
+        namespace(draft, random, "uts", "uts")
+    }),
+    one("cgroup namespace", 50, |draft, random| {
+        namespace(draft, random, "cgroup", "cgroup")
+    }),
     one("order of namespaces", 30, order),
     one("hostname", 40, hostname),
     one("domainname", 20, domainname),
@@ -20,7 +30,10 @@ pub(super) const DIMENSIONS: &[Dimension] = &[
     many(4, "readonly path", 40, readonly),
     many(3, "device", 25, device),
     one("rootfsPropagation", 30, propagation),
-    one("readonly root", 25, |draft, _| draft.set("/root/readonly", true)),
+    one("readonly root", 25, |draft, _| {
+        draft.set("/root/readonly", true)
+    }),
+    many(2, "hook", 15, hook),
     one("annotations", 30, annotations),
     one("unknown properties", 30, unknown),
 ];
@@ -64,11 +77,27 @@ fn domainname(draft: &mut Draft<'_>, random: &mut Random) {
 fn sysctl(draft: &mut Draft<'_>, random: &mut Random) {
     let network: [(&str, &str, &[&str]); 6] = [
         ("net.ipv4.ip_forward", "net/ipv4/ip_forward", &["0", "1"]),
-        ("net/ipv4/ip_default_ttl", "net/ipv4/ip_default_ttl", &["63", "128"]),
-        ("net.ipv4.ping_group_range", "net/ipv4/ping_group_range", &["0 0", "1 1000"]),
+        (
+            "net/ipv4/ip_default_ttl",
+            "net/ipv4/ip_default_ttl",
+            &["63", "128"],
+        ),
+        (
+            "net.ipv4.ping_group_range",
+            "net/ipv4/ping_group_range",
+            &["0 0", "1 1000"],
+        ),
         ("net.core.somaxconn", "net/core/somaxconn", &["17", "4096"]),
-        ("net.ipv4.conf.lo.forwarding", "net/ipv4/conf/lo/forwarding", &["0", "1"]),
-        ("net/ipv4/conf/lo/mc_forwarding", "net/ipv4/conf/lo/rp_filter", &["0"]),
+        (
+            "net.ipv4.conf.lo.forwarding",
+            "net/ipv4/conf/lo/forwarding",
+            &["0", "1"],
+        ),
+        (
+            "net/ipv4/conf/lo/mc_forwarding",
+            "net/ipv4/conf/lo/rp_filter",
+            &["0"],
+        ),
     ];
     let ipc: [(&str, &str, &[&str]); 5] = [
         ("kernel.msgmax", "kernel/msgmax", &["4321", "8192"]),
@@ -164,10 +193,45 @@ fn device(draft: &mut Draft<'_>, random: &mut Random) {
 
 fn propagation(draft: &mut Draft<'_>, random: &mut Random) {
     let words = [
-        "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable",
+        "private",
+        "rprivate",
+        "slave",
+        "rslave",
+        "shared",
+        "rshared",
+        "unbindable",
+        "runbindable",
         "",
     ];
     draft.set("/linux/rootfsPropagation", *random.pick(&words));
+}
+
+/// A hook of the host that writes down what it is given.
+fn hook(draft: &mut Draft<'_>, random: &mut Random) {
+    let kinds = [
+        "prestart",
+        "createRuntime",
+        "createContainer",
+        "poststart",
+        "poststop",
+    ];
+    let kind = *random.pick(&kinds);
+    draft.hook(kind);
+    let list = draft
+        .at(&format!("/hooks/{kind}"))
+        .as_array()
+        .unwrap()
+        .len();
+    let last = format!("/hooks/{kind}/{}", list - 1);
+    if random.percent(50) {
+        draft.set(
+            &format!("{last}/env"),
+            json!(["ONE=1", "PATH=/usr/bin:/bin"]),
+        );
+    }
+    if random.percent(30) {
+        draft.set(&format!("{last}/timeout"), 60);
+    }
 }
 
 fn annotations(draft: &mut Draft<'_>, random: &mut Random) {

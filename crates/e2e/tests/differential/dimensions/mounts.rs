@@ -104,15 +104,36 @@ fn any(draft: &mut Draft<'_>, random: &mut Random) {
 
 fn tmpfs(draft: &mut Draft<'_>, random: &mut Random, destination: &str) {
     let mut options = random.some(&ATTRIBUTES, 15);
-    let data = ["size=64k", "mode=700", "uid=7", "gid=8", "nr_inodes=10", "strictatime", "sync"];
+    let data = [
+        "size=64k",
+        "mode=700",
+        "uid=7",
+        "gid=8",
+        "nr_inodes=10",
+        "strictatime",
+        "sync",
+    ];
     options.extend(random.some(&data, 20));
     options.extend(random.some(&["tmpcopyup"], 15));
     options.extend(propagation(random));
-    draft.mount("tmpfs", *random.pick(&["tmpfs", "none", "scratch"]), destination, &options);
+    draft.mount(
+        "tmpfs",
+        *random.pick(&["tmpfs", "none", "scratch"]),
+        destination,
+        &options,
+    );
 }
 
 fn propagation(random: &mut Random) -> Vec<&'static str> {
-    let words = ["private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable"];
+    let words = [
+        "private",
+        "rprivate",
+        "slave",
+        "rslave",
+        "shared",
+        "rshared",
+        "unbindable",
+    ];
     if random.percent(25) {
         vec![*random.pick(&words)]
     } else {
@@ -123,7 +144,10 @@ fn propagation(random: &mut Random) -> Vec<&'static str> {
 fn bind_options(random: &mut Random) -> Vec<&'static str> {
     let mut options = vec![*random.pick(&["bind", "rbind"])];
     options.extend(random.some(&ATTRIBUTES, 15));
-    options.extend(random.some(&["rro", "rnosuid", "rnodev", "rnoexec", "rrw", "strictatime"], 7));
+    options.extend(random.some(
+        &["rro", "rnosuid", "rnodev", "rnoexec", "rrw", "strictatime"],
+        7,
+    ));
     options.extend(random.some(&["nodiratime", "nosymfollow", "norelatime", "diratime"], 5));
     options.extend(propagation(random));
     options
@@ -139,7 +163,13 @@ fn bind_directory(draft: &mut Draft<'_>, random: &mut Random, destination: &str)
 
 fn bind_file(draft: &mut Draft<'_>, random: &mut Random) {
     let name = *random.pick(&["file", "program", "directory/note"]);
-    let places = ["/plain", "/data/file", "/new-file", "/new/nested/file", "/etc/group"];
+    let places = [
+        "/plain",
+        "/data/file",
+        "/new-file",
+        "/new/nested/file",
+        "/etc/group",
+    ];
     let destination = *random.pick(&places);
     let source = format!("{SOURCES}/{name}");
     let options = bind_options(random);

@@ -39,7 +39,12 @@ fn umask(draft: &mut Draft<'_>, random: &mut Random) {
 fn capabilities(draft: &mut Draft<'_>, random: &mut Random) {
     let all = [
         &CAPABILITIES[..],
-        &["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_NICE"],
+        &[
+            "CAP_SYS_ADMIN",
+            "CAP_NET_ADMIN",
+            "CAP_SYS_PTRACE",
+            "CAP_SYS_NICE",
+        ],
     ]
     .concat();
     let bounding = random.some(&all, 60);
@@ -92,7 +97,11 @@ fn rlimit(draft: &mut Draft<'_>, random: &mut Random) {
     if given.iter().any(|limit| limit["type"] == name) {
         return;
     }
-    let soft = if random.percent(50) { highest } else { highest - highest / 4 };
+    let soft = if random.percent(50) {
+        highest
+    } else {
+        highest - highest / 4
+    };
     draft.set(
         "/process/rlimits/-",
         json!({ "type": name, "soft": soft, "hard": highest }),
@@ -105,10 +114,24 @@ fn oom_score(draft: &mut Draft<'_>, random: &mut Random) {
 
 fn environment(draft: &mut Draft<'_>, random: &mut Random) {
     let entries = [
-        "ONE=1", "TWO=2", "ONE=again", "EMPTY=", "EQUALS=a=b", "HOME=/elsewhere", "HOME=",
-        "LINES=a\nb", "TERM=dumb", "PATH=/bin:/data", "lower=case", "UTF=\u{e4}\u{2713}",
+        "ONE=1",
+        "TWO=2",
+        "ONE=again",
+        "EMPTY=",
+        "EQUALS=a=b",
+        "HOME=/elsewhere",
+        "HOME=",
+        "LINES=a\nb",
+        "TERM=dumb",
+        "PATH=/bin:/data",
+        "lower=case",
+        "UTF=\u{e4}\u{2713}",
     ];
-    let mut env: Vec<Value> = random.some(&entries, 30).into_iter().map(Value::from).collect();
+    let mut env: Vec<Value> = random
+        .some(&entries, 30)
+        .into_iter()
+        .map(Value::from)
+        .collect();
     random.shuffle(&mut env);
     if random.percent(10) {
         draft.unset("/process/env");
@@ -119,14 +142,32 @@ fn environment(draft: &mut Draft<'_>, random: &mut Random) {
 
 fn directory(draft: &mut Draft<'_>, random: &mut Random) {
     let places = [
-        "/", "/data", "/data/private", "/link", "/absolute-link/deep", "/tmp", "/not/yet/there",
-        "/data/../etc", "/home/user", "/proc/self", "//data//",
+        "/",
+        "/data",
+        "/data/private",
+        "/link",
+        "/absolute-link/deep",
+        "/tmp",
+        "/not/yet/there",
+        "/data/../etc",
+        "/home/user",
+        "/proc/self",
+        "//data//",
     ];
     draft.set("/process/cwd", *random.pick(&places));
 }
 
 fn arguments(draft: &mut Draft<'_>, random: &mut Random) {
-    let words = ["", "one", "two words", "-flag", "line\nbreak", "\u{fc}", "$HOME", "\"quoted\""];
+    let words = [
+        "",
+        "one",
+        "two words",
+        "-flag",
+        "line\nbreak",
+        "\u{fc}",
+        "$HOME",
+        "\"quoted\"",
+    ];
     let mut args = vec!["/probe"];
     args.extend(random.some(&words, 40));
     // Found by its name, relative to the directory, or with an odd path.
@@ -138,5 +179,8 @@ fn arguments(draft: &mut Draft<'_>, random: &mut Random) {
 
 fn console(draft: &mut Draft<'_>, random: &mut Random) {
     let size = random.within(0, 200);
-    draft.set("/process/consoleSize", json!({ "width": size, "height": size }));
+    draft.set(
+        "/process/consoleSize",
+        json!({ "width": size, "height": size }),
+    );
 }

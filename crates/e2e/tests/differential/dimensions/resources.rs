@@ -13,11 +13,20 @@ pub(super) const DIMENSIONS: &[Dimension] = &[
     one("memory", 45, memory),
     one("swappiness", 15, swappiness),
     one("oom killer", 10, |draft, random| {
-        draft.set("/linux/resources/memory/disableOOMKiller", random.percent(50));
+        draft.set(
+            "/linux/resources/memory/disableOOMKiller",
+            random.percent(50),
+        );
     }),
     one("pids", 40, pids),
     one("block I/O", 20, block_io),
-    one("no device rules", 10, |draft, _| draft.unset("/linux/resources/devices")),
+    one("huge pages", 8, |draft, _| {
+        let limit = json!([{ "pageSize": "2MB", "limit": 4 * MIB }]);
+        draft.set("/linux/resources/hugepageLimits", limit);
+    }),
+    one("no device rules", 10, |draft, _| {
+        draft.unset("/linux/resources/devices")
+    }),
     many(5, "device rule", 35, device_rule),
 ];
 
@@ -48,7 +57,10 @@ fn bandwidth(draft: &mut Draft<'_>, random: &mut Random) {
 
 fn cpuset(draft: &mut Draft<'_>, random: &mut Random) {
     if random.percent(80) {
-        draft.set("/linux/resources/cpu/cpus", *random.pick(&["0", "1", "0-1", "0,1", ""]));
+        draft.set(
+            "/linux/resources/cpu/cpus",
+            *random.pick(&["0", "1", "0-1", "0,1", ""]),
+        );
     }
     if random.percent(40) {
         draft.set("/linux/resources/cpu/mems", "0");
@@ -61,7 +73,10 @@ fn memory(draft: &mut Draft<'_>, random: &mut Random) {
         draft.set("/linux/resources/memory/limit", limit);
     }
     if random.percent(40) {
-        draft.set("/linux/resources/memory/reservation", *random.pick(&[-1, 32 * MIB]));
+        draft.set(
+            "/linux/resources/memory/reservation",
+            *random.pick(&[-1, 32 * MIB]),
+        );
     }
     if random.percent(30) && limit > 0 {
         draft.set("/linux/resources/memory/limit", limit);
@@ -82,7 +97,10 @@ fn swappiness(draft: &mut Draft<'_>, random: &mut Random) {
 
 fn pids(draft: &mut Draft<'_>, random: &mut Random) {
     // No fewer than the threads of a Go program, which runc is.
-    draft.set("/linux/resources/pids/limit", *random.pick(&[-1, 64, 100, 100_000]));
+    draft.set(
+        "/linux/resources/pids/limit",
+        *random.pick(&[-1, 64, 100, 100_000]),
+    );
 }
 
 fn block_io(draft: &mut Draft<'_>, random: &mut Random) {
@@ -96,7 +114,10 @@ fn block_io(draft: &mut Draft<'_>, random: &mut Random) {
 }
 
 fn device_rule(draft: &mut Draft<'_>, random: &mut Random) {
-    if draft.spec.json()["linux"]["resources"].get("devices").is_none() {
+    if draft.spec.json()["linux"]["resources"]
+        .get("devices")
+        .is_none()
+    {
         return;
     }
     let mut rule = json!({ "allow": random.percent(70) });
