@@ -95,7 +95,7 @@ pub(crate) const RULES: &[Rule] = &[
         row: "root-propagation",
         explains: |draft, one| {
             let word = draft.at("/linux/rootfsPropagation");
-            let about = one.key.starts_with("mount ") || one.refused_by_runc("invalid argument");
+            let about = one.key.starts_with("mount") || one.refused_by_runc("invalid argument");
             about && (word == "shared" || word == "runbindable")
         },
         specimen: |draft| {
@@ -250,6 +250,14 @@ pub(crate) const RULES: &[Rule] = &[
             let source = format!("{SOURCES}/directory");
             draft.mount("bind", &source, "/data", &["bind", "shared"]);
             draft.mount("tmpfs", "tmpfs", "/data/deep", &["tmpcopyup", "private"]);
+        },
+    },
+    Rule {
+        row: "directory-behind-link",
+        explains: |_, one| one.refused_by_runc("mkdir /absolute-link: file exists"),
+        specimen: |draft| {
+            draft.mount("tmpfs", "tmpfs", "/data", &[]);
+            draft.set("/process/cwd", "/absolute-link/deep");
         },
     },
     Rule {
