@@ -7,6 +7,9 @@ CARGO ?= cargo
 E2E_THREADS ?= 2
 # CLIENTS=no leaves out containerd 2.x and its tests, for machines without a recent Go.
 CLIENTS ?= yes
+# How long `make fuzz` fuzzes, and how many configs `make test-soak` gives to runc and hull.
+FUZZ_SECONDS ?= 600
+SOAK_CASES ?= 10000
 # VM=no leaves out the tests in the virtual machine, for machines without QEMU.
 VM ?= yes
 
@@ -26,7 +29,7 @@ export HULL_VM := $(CURDIR)/target/vm
 
 # Left to right: containerd and its clients, what the build needs, what the tests look with.
 PACKAGES := containerd runc busybox-static \
-	gcc libc6-dev binutils libseccomp-dev pkg-config protobuf-compiler python3 \
+	gcc g++ libc6-dev binutils libseccomp-dev pkg-config protobuf-compiler python3 \
 	clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 \
 	strace lsof iproute2 procps util-linux
 ifneq ($(VM),no)
@@ -41,7 +44,7 @@ HULL_VM_RUN := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-vm
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build images clients demo test vm vm-all check layers bench bench-check null-shim install clean
+.PHONY: help deps build images clients demo test test-soak fuzz vm vm-all check layers bench bench-check null-shim install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +84,17 @@ ifeq ($(VM),no)
 else
 	$(HULL_VM_RUN)
 endif
+
+# What `make test` does with a fixed seed and a few cases, with others and many; and what takes long.
+test-soak: deps build images clients ## run the tests that get better with time; about an hour (root)
+	$(DEFAULT_SIGNALS) HULL_DIFFERENTIAL_SEED=$$(date +%s)000000 HULL_DIFFERENTIAL_CASES=$(SOAK_CASES) \
+		$(CARGO) test --locked -p hull-e2e --test differential
+	$(DEFAULT_SIGNALS) $(CARGO) test --locked -p hull-e2e --test soak --test wasm_soak --test races \
+		-- --test-threads=$(E2E_THREADS)
+	@$(MAKE) --no-print-directory fuzz
+
+fuzz: ## fuzz the lowering of configs for FUZZ_SECONDS seconds
+	@.ci/fuzz.sh $(TARGET)/fuzz $(FUZZ_SECONDS)
 
 # The fault tests run in the machine too.
 vm: deps build images ## run the tests in a virtual machine with unified cgroups

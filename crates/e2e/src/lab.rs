@@ -39,7 +39,7 @@ struct Ended {
     /// What went wrong while they were disposed of.
     problems: Vec<String>,
     /// Daemons and their children; they must be gone.
-    processes: Vec<u32>,
+    processes: Vec<procfs::Identity>,
     /// Their sockets.
     sockets: Vec<PathBuf>,
     /// A daemon was killed on purpose: its last events never came.
@@ -227,6 +227,7 @@ impl Lab {
         let mut family = procfs::children(daemon);
         family.push(daemon);
         self.ended(|ended| {
+            let family = family.into_iter().map(procfs::Identity::of);
             ended.processes.extend(family);
             ended.sockets.push(socket);
         });

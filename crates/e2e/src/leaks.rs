@@ -21,7 +21,7 @@ pub struct Search {
     /// Processes that bear it and may stay.
     pub spared: Vec<u32>,
     /// Processes that must be gone though they may not bear it: daemons and their launchers.
-    pub gone: Vec<u32>,
+    pub gone: Vec<procfs::Identity>,
     /// Directories below which no file may bear it.
     pub dirs: Vec<PathBuf>,
     /// Store of compiled Wasm, in which only finished artifacts may be.
@@ -51,13 +51,9 @@ fn look(search: &Search) -> Vec<String> {
             left.push(format!("process: {}", process.trace));
         }
     }
-    for pid in &search.gone {
-        if !procfs::has_ended(*pid) {
-            left.push(format!(
-                "process: pid {pid}: {}",
-                procfs::command_line(*pid)
-            ));
-        }
+    for process in search.gone.iter().filter(|process| process.is_running()) {
+        let pid = process.pid;
+        left.push(format!("process: pid {pid}: {}", procfs::command_line(pid)));
     }
     left.extend(
         procfs::mounts_naming(token)
@@ -106,8 +102,8 @@ pub fn sweep(search: &Search) {
             kill(process.pid);
         }
     }
-    for pid in &search.gone {
-        kill(*pid);
+    for process in search.gone.iter().filter(|process| process.is_running()) {
+        kill(process.pid);
     }
     // Killed processes leave their cgroups and mounts only when they are gone.
     time::look_until(SETTLE_LIMIT, || {

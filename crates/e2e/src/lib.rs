@@ -25,6 +25,7 @@
 pub mod apart;
 pub mod artifacts;
 pub mod bench;
+pub mod cc;
 pub mod cgroup;
 pub mod cli;
 pub mod containerd;

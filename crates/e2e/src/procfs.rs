@@ -12,6 +12,38 @@ pub struct Process {
     pub trace: String,
 }
 
+/// A process that is told from a later one with the same pid: pids are used again, and soon on a busy
+/// machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Its pid.
+    pub pid: u32,
+    /// When it was started, in clock ticks since boot; 0 if it was gone already.
+    start: u64,
+}
+
+impl Identity {
+    /// The process that has this pid now.
+    pub fn of(pid: u32) -> Self {
+        Self {
+            pid,
+            start: start(pid).unwrap_or(0),
+        }
+    }
+
+    /// Whether it still runs; a zombie of pid 1 does not.
+    pub fn is_running(self) -> bool {
+        start(self.pid) == Some(self.start) && !has_ended(self.pid)
+    }
+}
+
+/// Field 22 of /proc/PID/stat, behind the name, which may hold anything.
+fn start(pid: u32) -> Option<u64> {
+    let stat = text(Path::new(&format!("/proc/{pid}/stat")));
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(19)?.parse().ok()
+}
+
 /// Processes whose command line, environment, cgroup, working directory or root names `token`.
 pub fn processes_naming(token: &str) -> Vec<Process> {
     pids()

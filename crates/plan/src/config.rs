@@ -73,8 +73,17 @@ pub(crate) fn typed<T: for<'de> Deserialize<'de>>(
             ("", path) => path.to_owned(),
             (prefix, path) => format!("{prefix}.{path}"),
         };
-        Invalid::new(field, e.inner().to_string())
+        Invalid::new(field, in_short(e.inner().to_string()))
     })
+}
+
+/// Without the list of all that would have been right, where that is long.
+fn in_short(why: String) -> String {
+    const LONG: usize = 200;
+    match why.split_once(", expected one of") {
+        Some((short, _)) if why.len() > LONG => short.to_owned(),
+        _ => why,
+    }
 }
 
 /// A Go program writes null for an absent list or pointer.

@@ -16,9 +16,10 @@ pub(crate) const DENY_ALL: DeviceRule = DeviceRule {
     mknod: true,
 };
 
-/// What every container may do, as in runc and crun: make nodes of any kind, and use the ones that
-/// every program expects.
-const DEFAULTS: [DeviceRule; 12] = [
+/// What every container may do, as in runc: make nodes of any kind, and use the ones that every
+/// program expects. The host's console (5:1) is none of them: a container's `/dev/console` is its own
+/// pseudoterminal.
+const DEFAULTS: [DeviceRule; 11] = [
     allow_mknod(DeviceKind::Char),
     allow_mknod(DeviceKind::Block),
     allow(1, Some(3)),    // /dev/null
@@ -27,7 +28,6 @@ const DEFAULTS: [DeviceRule; 12] = [
     allow(1, Some(8)),    // /dev/random
     allow(1, Some(9)),    // /dev/urandom
     allow(5, Some(0)),    // /dev/tty
-    allow(5, Some(1)),    // /dev/console
     allow(5, Some(2)),    // /dev/ptmx
     allow(136, None),     // /dev/pts/*
     allow(10, Some(200)), // /dev/net/tun

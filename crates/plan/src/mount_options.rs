@@ -45,6 +45,8 @@ enum Change {
     Atime(MountFlags),
     /// Back to the kernel's default access times, unless they are off altogether.
     DefaultAtime,
+    /// The same, but the default is what it refuses: other times that were asked for stay.
+    NotRelatime,
 }
 
 /// Sorts the words.
@@ -108,6 +110,11 @@ impl Attributes {
                 self.set = self.set.without(MountFlags::ATIME_MASK).with(value);
                 self.clear = self.clear.with(MountFlags::ATIME_MASK);
             }
+            Change::NotRelatime => {
+                if !self.set.contains(MountFlags::STRICTATIME) {
+                    self.apply(Change::DefaultAtime);
+                }
+            }
             Change::DefaultAtime => {
                 if !self.set.contains(MountFlags::NOATIME) {
                     self.apply(Change::Atime(MountFlags::RELATIME));
@@ -135,7 +142,8 @@ fn attribute(word: &str) -> Option<Change> {
         "noatime" => Change::Atime(MountFlags::NOATIME),
         "strictatime" => Change::Atime(MountFlags::STRICTATIME),
         "atime" | "relatime" => Change::Atime(MountFlags::RELATIME),
-        "norelatime" | "nostrictatime" => Change::DefaultAtime,
+        "nostrictatime" => Change::DefaultAtime,
+        "norelatime" => Change::NotRelatime,
         _ => return None,
     })
 }
@@ -217,6 +225,10 @@ mod tests {
             attributes(MountFlags::STRICTATIME, atime)
         );
         assert_eq!(words("strictatime relatime").own, attributes(NONE, atime));
+        assert_eq!(
+            words("strictatime norelatime").own,
+            attributes(MountFlags::STRICTATIME, atime)
+        );
         assert_eq!(
             words("noatime norelatime").own,
             attributes(MountFlags::NOATIME, atime)

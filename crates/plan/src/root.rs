@@ -73,7 +73,7 @@ pub(crate) fn uts_name(
     Ok(Some(name.clone()))
 }
 
-/// `linux.maskedPaths` or `linux.readonlyPaths`, cleaned.
+/// `linux.maskedPaths` or `linux.readonlyPaths`, cleaned, each once.
 pub(crate) fn covered_paths(
     list: &Option<Vec<String>>,
     field: &str,
@@ -86,7 +86,10 @@ pub(crate) fn covered_paths(
                 format!("{path:?} is not absolute"),
             ));
         }
-        cleaned.push(paths::clean(path));
+        let path = paths::clean(path);
+        if !cleaned.contains(&path) {
+            cleaned.push(path);
+        }
     }
     Ok(cleaned)
 }

@@ -72,13 +72,36 @@ extern "C" fn exit_by_signal(signal: libc::c_int) {
 /// None in practice.
 pub fn reset_all() -> Result<()> {
     for signal in 1..=64 {
-        if matches!(signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
-            continue; // cannot be changed, or used by libc itself
+        match signal {
+            libc::SIGKILL | libc::SIGSTOP => {} // cannot be changed
+            32 | 33 => reset_internal(signal)?,
+            _ => {
+                // SAFETY: SIG_DFL installs no code of ours.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
         }
-        // SAFETY: SIG_DFL installs no code of ours.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     unblock_all()
+}
+
+/// The same for a signal that glibc keeps to itself, and that its posix_spawn(3) leaves ignored in
+/// the new program.
+fn reset_internal(signal: libc::c_int) -> Result<()> {
+    // The kernel's struct sigaction: handler, flags, restorer, mask. All zero is SIG_DFL.
+    let default = [0_u64; 4];
+    let none = std::ptr::null_mut::<u64>();
+    // SAFETY: `default` outlives the call, has the size and alignment of the kernel's structure and
+    // installs no code; the old action is not asked for; the last argument is the size of the mask.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            default.as_ptr(),
+            none,
+            8_usize,
+        )
+    };
+    check(ret).map(drop)
 }
 
 fn unblock_all() -> Result<()> {

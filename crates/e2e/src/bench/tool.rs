@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::{Result, report};
+use crate::cc;
 
 /// Builds `crates/e2e/floor/NAME.c`; gives the program.
 pub(super) fn build(name: &str) -> Result<PathBuf> {
@@ -13,22 +14,8 @@ pub(super) fn build(name: &str) -> Result<PathBuf> {
     let dir = report::dir().join("tools");
     fs::create_dir_all(&dir)?;
     let program = dir.join(name);
-    let mut compiler = Command::new("cc");
-    compiler
-        .args(["-O2", "-static", "-Wall", "-Werror", "-o"])
-        .arg(&program)
-        .arg(&source);
-    let output = compiler.output().map_err(|error| {
-        format!(
-            "cc for {}: {error}; make deps installs one",
-            source.display()
-        )
-    })?;
-    if output.status.success() {
-        return Ok(program);
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(format!("cc {}: {text}", source.display()).into())
+    cc::build_static(&source, &program)?;
+    Ok(program)
 }
 
 /// A program that answers each line on its stdin with a line of numbers.

@@ -112,6 +112,11 @@ pub(super) const FILES: &[File] = &[
         "needs containerd 2.x, which is not on the disk",
     ),
     file("seccomp_agent", Host, "builds its agent, a program in C"),
+    file(
+        "differential",
+        Host,
+        "compares with runc, which is not on the disk",
+    ),
     file("harness", Host, "tests the harness, on the host"),
     file("hybrid", Host, "needs a host with v1 controllers"),
     file("races", Host, "a matter of the host's speed"),

@@ -80,6 +80,8 @@ fn existing(step: Step, path: &str) -> Result<Option<OwnedFd>, SetupError> {
 /// One empty, read-only tmpfs that covers all hidden directories.
 fn empty_directory() -> Result<OwnedFd, Errno> {
     let context = FsContext::open("tmpfs")?;
+    context.set("source", Some("tmpfs"))?;
+    context.set("ro", None)?;
     context.set("nr_blocks", Some("1"))?;
     context.set("nr_inodes", Some("1"))?;
     context.mount(nix::libc::MOUNT_ATTR_RDONLY)

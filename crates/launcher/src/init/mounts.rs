@@ -161,6 +161,7 @@ fn filesystem(
             _ => {}
         }
     }
+    let was_there = root.resolve(&mount.destination).is_ok();
     let target = root
         .create_dir_all(&mount.destination, 0o755)
         .at(Step::Mounts, action)
@@ -188,7 +189,9 @@ fn filesystem(
     for (key, value) in data {
         explained(context.set(key, value.as_deref()))?;
     }
-    if fstype == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
+    // A directory that the image has says who may write there; one that was made for the mount says
+    // nothing, and the kernel's own mode is that of /tmp.
+    if fstype == "tmpfs" && was_there && !data.iter().any(|(key, _)| key == "mode") {
         let covered = fstat(&target).at(Step::Mounts, action)?;
         explained(context.set("mode", Some(&format!("{:o}", covered.st_mode & 0o7777))))?;
     }
@@ -200,6 +203,11 @@ fn filesystem(
     // Mount points and devices may still have to be made in these.
     let writable_at_first = fstype == "tmpfs" || mount.destination == "/dev";
     let late = writable_at_first && wanted.contains(MountFlags::RDONLY);
+    if wanted.contains(MountFlags::RDONLY) && !late {
+        // A disk that cannot be written can only be opened by a file system that knows that it need
+        // not, and one that could be written must not be.
+        explained(context.set("ro", None))?;
+    }
     let set = if late {
         wanted.without(MountFlags::RDONLY)
     } else {
@@ -397,7 +405,9 @@ fn cgroups(
         return Ok(None);
     }
     let context = FsContext::open("tmpfs").at(Step::Mounts, action)?;
-    context.set("mode", Some("755")).at(Step::Mounts, action)?;
+    for (key, value) in [("source", "tmpfs"), ("mode", "755")] {
+        context.set(key, Some(value)).at(Step::Mounts, action)?;
+    }
     let tmpfs = context
         .mount(set.without(MountFlags::RDONLY).0)
         .at(Step::Mounts, action)?;

@@ -11,6 +11,7 @@
 mod accepted;
 mod attributes;
 mod compile;
+mod corpus;
 mod exec;
 mod golden;
 mod labels;

@@ -93,8 +93,8 @@ fn every_field_is_taken() {
     assert_eq!(resources.hugepages[0].limit_bytes, i64::MAX.cast_unsigned());
     let unified = [("a.max", "1"), ("b.max", "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     assert_eq!(resources.unified, unified);
-    // Deny all, then the twelve default rules.
-    assert_eq!(resources.devices.unwrap().len(), 13);
+    // Deny all, then the eleven default rules.
+    assert_eq!(resources.devices.unwrap().len(), 12);
 }
 
 #[test]
