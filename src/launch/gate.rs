@@ -66,6 +66,7 @@ pub(super) async fn until_ready(
                 FromInit::Execing
                 | FromInit::Done { .. }
                 | FromInit::Claimed
+                | FromInit::Holding { .. }
                 | FromInit::Cloned { .. },
                 _,
             ))
@@ -134,6 +135,7 @@ pub(super) async fn until_exec(
                 | FromInit::Hooks
                 | FromInit::Done { .. }
                 | FromInit::Claimed
+                | FromInit::Holding { .. }
                 | FromInit::Cloned { .. },
                 _,
             )) => {}

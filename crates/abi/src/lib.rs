@@ -17,7 +17,7 @@ mod trace;
 mod wasm;
 
 pub use cgroup::{
-    BlockIo, CgroupPaths, Cpu, DeviceKind, DeviceRule, HugepageLimit, Memory, Resources,
+    BlockIo, CgroupPaths, Cpu, DeviceKind, DeviceRule, HugepageLimit, Memory, Resources, Scope,
     ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
 };
 pub use ids::{ContainerId, ExecId, InvalidId};

@@ -8,7 +8,7 @@ use crate::failure::{At, because, from_cgroup};
 use crate::sync::Sync;
 use crate::{hook, step};
 use hull_abi::{
-    Blame, CgroupPaths, CgroupSetup, FromInit, Hook, HostJob, HostMount, SetupError, Step,
+    Blame, CgroupPaths, CgroupSetup, FromInit, Hook, HostJob, HostMount, SetupError, Step, ToInit,
 };
 pub use rootfs::unmount as unmount_rootfs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -46,7 +46,7 @@ fn perform(sync: &Sync, job: HostJob, file: Option<OwnedFd>) -> Result<Vec<Owned
             mounts,
             rootfs,
             cgroup,
-        } => prepare(&mounts, &rootfs, cgroup.as_ref()),
+        } => prepare(sync, &mounts, &rootfs, cgroup.as_ref()),
         HostJob::Release {
             rootfs,
             unmount,
@@ -91,6 +91,7 @@ fn perform(sync: &Sync, job: HostJob, file: Option<OwnedFd>) -> Result<Vec<Owned
 }
 
 fn prepare(
+    sync: &Sync,
     mounts: &[HostMount],
     rootfs: &str,
     cgroup: Option<&CgroupSetup>,
@@ -98,7 +99,7 @@ fn prepare(
     step::begin(Step::RootfsMount)?;
     rootfs::mount(mounts, rootfs)?;
     let made = step::begin(Step::Cgroup).and_then(|()| match cgroup {
-        Some(setup) => hull_cgroup::create(setup).map_err(|e| from_cgroup(Step::Cgroup, &e)),
+        Some(setup) => make_cgroup(sync, setup),
         None => Ok(()),
     });
     made.inspect_err(|_| {
@@ -107,6 +108,30 @@ fn prepare(
             drop(rootfs::unmount(Path::new(rootfs)));
         }
     })
+}
+
+/// Where systemd makes it, this process stays in it until the container's first process is there.
+fn make_cgroup(sync: &Sync, setup: &CgroupSetup) -> Result<(), SetupError> {
+    let failed = |e: hull_cgroup::Error| from_cgroup(Step::Cgroup, &e);
+    let Some(scope) = &setup.paths.scope else {
+        return hull_cgroup::create(setup).map_err(failed);
+    };
+    let placeholder = hull_cgroup::create_scope(setup, scope).map_err(failed)?;
+    let moments = step::moments();
+    sync.send(Step::Cgroup, &FromInit::Holding { moments })?;
+    // Should the daemon be gone, the process ends here, and with it the unit.
+    match sync.receive(Step::Cgroup)? {
+        ToInit::Leave => placeholder.leave().map_err(failed),
+        ToInit::Proceed { .. } | ToInit::Runner { .. } | ToInit::Keep | ToInit::Start { .. } => {
+            let action = "hold the unit".to_owned();
+            Err(because(
+                Step::Cgroup,
+                Blame::Hull,
+                action,
+                "an unexpected message came",
+            ))
+        }
+    }
 }
 
 /// Runs poststop hooks in this process, all of them whatever the earlier ones do. For `delete`, which

@@ -202,7 +202,7 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
     sync.send(Step::RuntimeHooks, &FromInit::Hooks)?;
     match sync.receive(Step::RuntimeHooks)? {
         ToInit::Proceed { pid } => Ok(Some(pid)),
-        ToInit::Start { .. } | ToInit::Runner { .. } | ToInit::Keep => {
+        ToInit::Start { .. } | ToInit::Runner { .. } | ToInit::Keep | ToInit::Leave => {
             Err(out_of_order(Step::RuntimeHooks))
         }
     }

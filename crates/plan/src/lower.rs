@@ -3,8 +3,8 @@
 use crate::process::Context;
 use crate::{Host, Inputs, Invalid};
 use crate::{
-    config, devices, hooks, mounts, namespaces, payload, process, resources, root, seccomp, state,
-    sysctl,
+    config, devices, hooks, mounts, namespaces, payload, process, resources, root, scope, seccomp,
+    state, sysctl,
 };
 use hull_abi::{ExecPlan, Plan, Resources, Seccomp, TRACE_ANNOTATION};
 use oci_spec::runtime::{Linux, Spec};
@@ -28,6 +28,7 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
     let mounts = mounts::lower(&spec, inputs.bundle, &mut warnings)?;
     let dev_is_bound = devices::dev_is_bound(&mounts);
     check_mount_label(linux)?;
+    let cgroup = scope::cgroup(linux, inputs)?;
     let context = Context {
         host,
         terminal: inputs.terminal,
@@ -54,7 +55,8 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         sysctls: sysctl::lower(linux, &namespaces)?,
         process: process::lower(process, context, &mut warnings)?,
         hooks: hooks::lower(&spec)?,
-        cgroups_path: resources::cgroups_path(linux, inputs)?,
+        cgroups_path: cgroup.path,
+        scope: cgroup.scope,
         resources: new_resources(linux, &mut warnings)?,
         trace: trace(&spec)?,
         namespaces,

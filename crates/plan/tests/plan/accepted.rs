@@ -237,5 +237,19 @@ fn cgroup_paths_are_cleaned() {
     ] {
         let plan = lower_value(&with(&[("/linux/cgroupsPath", json!(given))])).unwrap();
         assert_eq!(plan.cgroups_path, want);
+        assert_eq!(plan.scope, None);
     }
+}
+
+#[test]
+fn three_parts_with_colons_are_a_unit_of_systemd() {
+    let given = "kubepods-burstable.slice:cri-containerd:c1";
+    let plan = lower_value(&with(&[("/linux/cgroupsPath", json!(given))])).unwrap();
+    assert_eq!(
+        plan.cgroups_path,
+        "/kubepods.slice/kubepods-burstable.slice/cri-containerd-c1.scope"
+    );
+    let scope = plan.scope.unwrap();
+    assert_eq!(scope.unit, "cri-containerd-c1.scope");
+    assert_eq!(scope.slice, "kubepods-burstable.slice");
 }
