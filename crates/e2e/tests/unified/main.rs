@@ -22,6 +22,7 @@ mod oom;
 mod parents;
 mod placement;
 mod statistics;
+mod systemd_absent;
 
 use hull_e2e::{Container, Lab, Spec, cgroup};
 
