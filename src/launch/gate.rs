@@ -74,6 +74,7 @@ pub(super) async fn until_ready(
                 FromInit::Execing
                 | FromInit::Done { .. }
                 | FromInit::Claimed
+                | FromInit::Holding { .. }
                 | FromInit::Cloned { .. },
                 _,
             ))
@@ -171,6 +172,7 @@ pub(super) async fn until_exec(
                 | FromInit::Hooks
                 | FromInit::Done { .. }
                 | FromInit::Claimed
+                | FromInit::Holding { .. }
                 | FromInit::Cloned { .. },
                 _,
             )) => {}

@@ -24,7 +24,7 @@ pub use attributes::{
 };
 pub use cgroup::{
     BlockIo, CgroupPaths, Cpu, DeviceKind, DeviceRule, HugepageLimit, Memory, Network, RdmaLimit,
-    Resources, ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
+    Resources, Scope, ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
 };
 pub use ids::{ContainerId, ExecId, InvalidId};
 pub use job::{CgroupSetup, Hook, HostJob, HostMount, WasmJob};

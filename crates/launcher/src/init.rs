@@ -279,6 +279,7 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
         | ToInit::Runner { .. }
         | ToInit::Notified
         | ToInit::Limited
+        | ToInit::Leave
         | ToInit::Keep => Err(out_of_order(Step::RuntimeHooks)),
     }
 }

@@ -55,6 +55,7 @@ impl Sync {
             ToInit::Proceed { .. }
             | ToInit::Runner { .. }
             | ToInit::Keep
+            | ToInit::Leave
             | ToInit::Limited
             | ToInit::Start { .. } => {
                 let action = "wait for the shim".to_owned();

@@ -95,6 +95,7 @@ impl Limits {
                 ToInit::Proceed { .. }
                 | ToInit::Runner { .. }
                 | ToInit::Keep
+                | ToInit::Leave
                 | ToInit::Notified
                 | ToInit::Start { .. } => Err(super::out_of_order(Step::Rlimits)),
             };
