@@ -344,6 +344,35 @@ fn processes_are_in_their_cgroup() {
 }
 
 #[test]
+fn cgroups_are_shown_and_cannot_be_changed() {
+    let source = Path::new("cgroup");
+    let options = ["ro", "nosuid", "noexec", "nodev"];
+    let text = "find /sys/fs/cgroup -name cgroup.procs | grep -c .; \
+                for d in $(find /sys/fs/cgroup -type d); do mkdir $d/x 2> /dev/null && echo made; done; \
+                grep -c ' /sys/fs/cgroup[^ ]* .* ro,' /proc/mounts";
+    let spec =
+        script(text)
+            .namespace("cgroup", None)
+            .mount("cgroup", source, "/sys/fs/cgroup", &options);
+    let seen = print(&spec);
+    let counts: Vec<u32> = seen.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(
+        counts.len() == 2 && counts.iter().all(|count| *count > 0),
+        "{seen}"
+    );
+}
+
+#[test]
+fn propagation_of_the_root_is_as_asked_for_inside() {
+    let text = "grep -c ' shared:' /proc/self/mountinfo; grep -c ' master:' /proc/self/mountinfo";
+    for (kind, is_shared) in [("rslave", false), ("rprivate", false), ("rshared", true)] {
+        let ran = run(&script(text).set("/linux/rootfsPropagation", kind));
+        let shared = ran.stdout.lines().next().unwrap_or_default() != "0";
+        assert_eq!(shared, is_shared, "{kind}: {ran:?}");
+    }
+}
+
+#[test]
 fn terminal_belongs_to_its_user() {
     let lab = Lab::new();
     let text = "tty; stat -c '%u %g' /dev/pts/0; echo hello > /dev/console; stty size; echo done";

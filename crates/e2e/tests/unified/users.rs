@@ -66,3 +66,22 @@ fn cgroup_is_the_containers_and_is_its_root_inside() {
         Some("100000")
     );
 }
+
+/// What a systemd in such a container needs.
+#[test]
+fn writable_cgroup_belongs_to_the_root_inside() {
+    let lab = Lab::new();
+    let text = "stat -c %u /sys/fs/cgroup /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/leaf; \
+                echo $$ > /sys/fs/cgroup/leaf/cgroup.procs; cat /proc/self/cgroup; \
+                echo 1 > /sys/fs/cgroup/pids.max || echo refused; echo ready; sleep 600";
+    let source = std::path::Path::new("cgroup");
+    let spec = mapped(text)
+        .namespace("cgroup", None)
+        .mount("cgroup", source, "/sys/fs/cgroup", &["rw"])
+        .resource("pids/limit", 50);
+    let mut c = lab.container(&spec);
+    chown(c.upper(), Some(ROOT), Some(ROOT)).unwrap();
+    c.run();
+    let seen = c.read_until("ready");
+    assert_eq!(seen, "0\n0\n0::/leaf\nrefused\nready");
+}

@@ -89,6 +89,9 @@ impl Limits {
 
     fn set(self, sync: &Sync, process: &Process) -> Result<(), SetupError> {
         if self == Self::FromOutside {
+            if fault::leaves_out("limits from outside") {
+                return Ok(());
+            }
             sync.send(Step::Rlimits, &FromInit::Limits)?;
             return match sync.receive(Step::Rlimits)? {
                 ToInit::Limited => Ok(()),

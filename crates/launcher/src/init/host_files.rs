@@ -4,7 +4,7 @@
 
 use super::{devices, mounts};
 use crate::failure::{At, because};
-use crate::id_maps;
+use crate::{fault, id_maps};
 use hull_abi::{
     Blame, IdMaps, Mount, MountIdMap, MountSource, NamespaceKind, Plan, Propagation, SetupError,
     Step,
@@ -41,14 +41,18 @@ impl HostFiles {
                 continue;
             };
             let tree = mounts::source(mount, source, *recursive)?;
-            if let Some(id_map) = id_map {
+            if let Some(id_map) = id_map
+                && !fault::leaves_out("owners of mounts")
+            {
                 apply(&mut maps, &tree, mount, id_map)?;
             }
             let attr = MountAttr {
                 propagation: propagation.bits(),
                 ..MountAttr::default()
             };
-            set_attr(&tree, attr, true).at(Step::Mounts, || mounts::describe(mount))?;
+            if !fault::leaves_out("propagation of copies") {
+                set_attr(&tree, attr, true).at(Step::Mounts, || mounts::describe(mount))?;
+            }
             files.binds.push_back(tree);
         }
         if plan.has_namespace(NamespaceKind::User) {

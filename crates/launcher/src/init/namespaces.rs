@@ -103,7 +103,7 @@ pub(super) fn shift_clocks(plan: &Plan) -> Result<(), SetupError> {
     step::begin(Step::TimeOffsets)?;
     ns::unshare(clone_flag(NamespaceKind::Time))
         .at(Step::TimeOffsets, || "make the time namespace".to_owned())?;
-    if plan.time_offsets.is_empty() {
+    if plan.time_offsets.is_empty() || fault::leaves_out("time offsets") {
         return Ok(());
     }
     let lines = plan.time_offsets.iter().map(|offset| {

@@ -64,6 +64,15 @@ pub(super) fn prepare(root: &Root, opened: Option<InRoot>) -> Result<InRoot, Set
 
 /// Makes the mount that a directory lies on private.
 fn make_parent_private(directory: &InRoot) -> Result<(), Errno> {
+    let attr = MountAttr {
+        propagation: MsFlags::MS_PRIVATE.bits(),
+        ..MountAttr::default()
+    };
+    match set_attr(directory, attr, false) {
+        // It is not the root of that mount.
+        Err(Errno::EINVAL) => {}
+        other => return other,
+    }
     let id = hull_sys::mount::id_of(directory)?;
     let mounts = hull_sys::mount::list()?;
     let parent = mounts.iter().find(|m| m.id == id).ok_or(Errno::ENOENT)?;
