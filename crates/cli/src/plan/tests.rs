@@ -120,6 +120,17 @@ poststop hooks   /bin/hook  hook "x y" (killed after 5 s)
 }
 
 #[test]
+fn network_devices_and_propagation_are_told_in_the_words_of_the_spec() {
+    let mut config = config();
+    config["linux"]["netDevices"] = json!({ "eth1": { "name": "eth0" }, "wg0": {} });
+    config["linux"]["rootfsPropagation"] = json!("rshared");
+    let text = rendered(&config);
+    let want = "network devices  eth1  as eth0\n                 wg0\n";
+    assert!(text.contains(want), "{text}");
+    assert!(text.contains(", by pivot_root, then rshared\n"), "{text}");
+}
+
+#[test]
 fn capabilities_have_names_and_equal_sets_share_a_line() {
     let mut config = config();
     config["process"]["capabilities"] = json!({
