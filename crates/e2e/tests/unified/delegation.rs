@@ -2,7 +2,7 @@
 //! divide the cgroup, and nothing more.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use hull_e2e::{Lab, Spec};
@@ -46,13 +46,13 @@ fn given_away(group: &Group) -> Vec<(String, u32, u32)> {
 }
 
 /// What the kernel says may be given away, as far as a group has it.
-fn kernels_list(group: &Group) -> Vec<(String, u32, u32)> {
+fn kernels_list(group: &Group, owner: u32) -> Vec<(String, u32, u32)> {
     let list = fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap();
     let mut files: Vec<(String, u32, u32)> = list
         .lines()
         .filter(|name| group.has(name))
         .chain(["."])
-        .map(|name| (name.to_owned(), USER, 0))
+        .map(|name| (name.to_owned(), owner, 0))
         .collect();
     files.sort();
     files
@@ -72,7 +72,7 @@ fn user_divides_the_group_and_cannot_lift_its_limits() {
     let mut c = lab.container(&spec);
     c.create();
     let group = Group::of(&c);
-    let expected = kernels_list(&group);
+    let expected = kernels_list(&group, USER);
     assert!(expected.len() > 3, "{expected:?}");
     assert_eq!(given_away(&group), expected);
     c.start();
@@ -99,6 +99,33 @@ fn user_divides_the_group_and_cannot_lift_its_limits() {
     c.kill_and_wait();
     c.delete().unwrap();
     assert!(!group.exists());
+}
+
+/// The owner is who the host says it is: also root of the container, which is nobody on the host.
+#[test]
+fn user_of_a_user_namespace_divides_the_group() {
+    const FIRST: u32 = 300_000;
+    let text = "cd /sys/fs/cgroup; id -u; mkdir inner && echo 0 >inner/cgroup.procs && \
+        echo +pids >cgroup.subtree_control && cat inner/pids.max; (echo max >pids.max) 2>&1; \
+        echo ready; sleep 600";
+    for user in [0, USER] {
+        let lab = Lab::new();
+        let spec = delegated(text)
+            .user(user, user)
+            .user_namespace(FIRST, 65_536)
+            .resource("pids/limit", 20);
+        let mut c = lab.container(&spec);
+        chown(c.upper(), Some(FIRST), Some(FIRST)).unwrap();
+        c.create();
+        let group = Group::of(&c);
+        assert_eq!(given_away(&group), kernels_list(&group, FIRST + user));
+        c.start();
+        let seen = c.read_until("ready\n");
+        let lines: Vec<&str> = seen.lines().collect();
+        assert_eq!(lines[..2], [user.to_string().as_str(), "max"], "{seen}");
+        assert!(lines[2].contains("Permission denied"), "{seen}");
+        group.expect(&[("pids.max", "20"), ("cgroup.subtree_control", "pids")]);
+    }
 }
 
 /// Nothing of a neighbour's or of the groups above is its to change.
