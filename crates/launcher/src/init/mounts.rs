@@ -30,6 +30,10 @@ const ALLOWED_BELOW_PROC: [&str; 10] = [
     "proc/sys/crypto/fips_enabled",
 ];
 
+/// File systems of which a namespace has one for all its mounts: to make that read-only would make it so
+/// for the neighbours of a pod too.
+const SHARED: [&str; 4] = ["proc", "sysfs", "mqueue", "devpts"];
+
 /// A mount that becomes read-only when nothing has to be made in it any more.
 #[derive(Debug)]
 pub(super) struct Late {
@@ -146,20 +150,8 @@ fn filesystem(
         data,
     } = instance;
     let action = || describe(mount);
-    let in_the_way = || {
-        because(
-            Step::Mounts,
-            Blame::Image,
-            action(),
-            "it must be mounted on ordinary directory",
-        )
-    };
     if matches!(fstype, "proc" | "sysfs") {
-        // A link here would put the real one elsewhere and leave a fake in its place.
-        match root.resolve_nofollow(&mount.destination) {
-            Ok(fd) if !is_dir(&fstat(&fd).at(Step::Mounts, action)?) => return Err(in_the_way()),
-            _ => {}
-        }
+        refuse_link(root, mount)?;
     }
     let was_there = root.resolve(&mount.destination).is_ok();
     let target = root
@@ -203,7 +195,7 @@ fn filesystem(
     // Mount points and devices may still have to be made in these.
     let writable_at_first = fstype == "tmpfs" || mount.destination == "/dev";
     let late = writable_at_first && wanted.contains(MountFlags::RDONLY);
-    if wanted.contains(MountFlags::RDONLY) && !late {
+    if wanted.contains(MountFlags::RDONLY) && !late && !SHARED.contains(&fstype) {
         // A disk that cannot be written can only be opened by a file system that knows that it need
         // not, and one that could be written must not be.
         explained(context.set("ro", None))?;
@@ -229,6 +221,20 @@ fn filesystem(
         .at(Step::Mounts, action)?;
     }
     Ok(late.then_some(fresh))
+}
+
+/// A link in the place of the kernel's own file systems would put them elsewhere and leave a fake there.
+fn refuse_link(root: &InRoot, mount: &Mount) -> Result<(), SetupError> {
+    let action = || describe(mount);
+    match root.resolve_nofollow(&mount.destination) {
+        Ok(fd) if !is_dir(&fstat(&fd).at(Step::Mounts, action)?) => Err(because(
+            Step::Mounts,
+            Blame::Image,
+            action(),
+            "it must be mounted on ordinary directory",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The kernel's own words, where the file system left some.
