@@ -85,3 +85,23 @@ fn writable_cgroup_belongs_to_the_root_inside() {
     let seen = c.read_until("ready");
     assert_eq!(seen, "0\n0\n0::/leaf\nrefused\nready");
 }
+
+/// Its label is written through a procfs, which the root of a user namespace may mount only while it
+/// sees one with nothing hidden: an exec never does.
+#[test]
+fn apparmor_profile_is_taken_by_init_and_exec() {
+    let lab = Lab::new();
+    let spec = mapped("cat /proc/self/attr/current; echo ready; sleep 600")
+        .set("/process/apparmorProfile", "unconfined");
+    let mut c = lab.container(&spec);
+    chown(c.upper(), Some(ROOT), Some(ROOT)).unwrap();
+    c.run();
+    assert_eq!(c.read_until("ready"), "unconfined\nready");
+    let exec = c.exec("e", ["cat", "/proc/self/attr/current"]);
+    assert_eq!(exec.stdout, "unconfined\n", "{exec:?}");
+    let mut process = c.spec.process(["true"]);
+    *process.pointer_mut("/apparmorProfile").unwrap() = json!("hull-no-such-profile");
+    drop(c.add_exec_with("f", &process, hull_e2e::Streams::NONE));
+    let error = c.try_start("f").unwrap_err();
+    hull_e2e::is_one_clear_line(error.message(), &["apparmor", "hull-no-such-profile"]);
+}
