@@ -6,9 +6,10 @@ mod agent;
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
 use agent::Agent;
-use hull_e2e::time::{LIMIT, look_until};
+use hull_e2e::time::look_until;
 use hull_e2e::{Lab, Spec, eventually, is_one_clear_line, procfs};
 use serde_json::{Value, json};
 
@@ -53,7 +54,7 @@ fn paths(agent: &Agent, call: u32) -> Vec<String> {
 #[track_caller]
 fn was_asked(agent: &Agent, call: u32, expected: &[&str]) {
     let look = || (paths(agent, call) == expected).then_some(());
-    if look_until(LIMIT, look).is_none() {
+    if look_until(Duration::from_secs(10), look).is_none() {
         assert_eq!(paths(agent, call), expected);
     }
 }
