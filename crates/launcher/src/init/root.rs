@@ -88,11 +88,13 @@ pub(super) fn pivot(root: InRoot, plan: &Plan) -> Result<(), SetupError> {
     let late = |kind: &Propagation| matches!(kind, Propagation::Shared | Propagation::Unbindable);
     if let Some(propagation) = plan.root.propagation.filter(late) {
         // Before the pivot a shared root would have been refused.
-        let flags = match propagation {
+        let depth = if propagation == Propagation::Unbindable {
             // The paths to cover are still to be bound.
-            Propagation::Unbindable => MsFlags::MS_UNBINDABLE,
-            other => propagation_flag(other) | MsFlags::MS_REC,
+            MsFlags::empty()
+        } else {
+            MsFlags::MS_REC
         };
+        let flags = propagation_flag(propagation) | depth;
         mount(NONE, "/", NONE, flags, NONE).at(Step::PivotRoot, || {
             format!("make / {propagation:?}").to_lowercase()
         })?;

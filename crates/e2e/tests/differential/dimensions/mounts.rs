@@ -118,7 +118,7 @@ fn tmpfs(draft: &mut Draft<'_>, random: &mut Random, destination: &str) {
     options.extend(propagation(random));
     draft.mount(
         "tmpfs",
-        *random.pick(&["tmpfs", "none", "scratch"]),
+        random.pick(&["tmpfs", "none", "scratch"]),
         destination,
         &options,
     );
@@ -126,18 +126,12 @@ fn tmpfs(draft: &mut Draft<'_>, random: &mut Random, destination: &str) {
 
 fn propagation(random: &mut Random) -> Vec<&'static str> {
     let words = [
-        "private",
-        "rprivate",
-        "slave",
-        "rslave",
-        "shared",
-        "rshared",
-        "unbindable",
+        "private", "rprivate", "slave", "rslave", "shared", "rshared",
     ];
-    if random.percent(25) {
-        vec![*random.pick(&words)]
-    } else {
-        Vec::new()
+    match random.below(100) {
+        0..=24 => vec![*random.pick(&words)],
+        25..=26 => vec!["unbindable"],
+        _ => Vec::new(),
     }
 }
 
