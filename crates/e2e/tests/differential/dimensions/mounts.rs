@@ -116,12 +116,8 @@ fn tmpfs(draft: &mut Draft<'_>, random: &mut Random, destination: &str) {
     options.extend(random.some(&data, 20));
     options.extend(random.some(&["tmpcopyup"], 15));
     options.extend(propagation(random));
-    draft.mount(
-        "tmpfs",
-        random.pick(&["tmpfs", "none", "scratch"]),
-        destination,
-        &options,
-    );
+    let source = *random.pick(&["tmpfs", "none", "scratch"]);
+    draft.mount("tmpfs", source, destination, &options);
 }
 
 fn propagation(random: &mut Random) -> Vec<&'static str> {
