@@ -138,7 +138,7 @@ pub(crate) fn facts(output: &str, names: &Names<'_>) -> Facts {
             }
             // Numbers that the kernel gives out.
             "proc.autogroup" | "status.NSpid" | "cwd" => {
-                drop(facts.insert(key, without_numbers(&value)))
+                drop(facts.insert(key, without_numbers(&value)));
             }
             _ => drop(facts.insert(key, value)),
         }

@@ -38,7 +38,7 @@ const SECTIONS: [&str; 21] = [
 ///
 /// # Panics
 /// When something does not hold.
-pub fn input(input: &[u8]) {
+pub(crate) fn input(input: &[u8]) {
     let (kind, json) = match input.split_first() {
         Some((kind @ (b'c' | b'p' | b'r'), json)) => (Some(*kind), json),
         _ => (None, input),
@@ -139,8 +139,8 @@ fn well_said(invalid: &Invalid, json: &[u8]) {
     let text = invalid.to_string();
     assert_eq!(text.lines().count(), 1, "{text:?}");
     assert!(!invalid.why.is_empty(), "{text:?}");
-    let is_section = |section: &&str| {
-        let rest = invalid.field.strip_prefix(*section);
+    let is_section = |section: &str| {
+        let rest = invalid.field.strip_prefix(section);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
     let document = serde_json::from_slice::<Value>(json).unwrap_or_default();
@@ -151,7 +151,7 @@ fn well_said(invalid: &Invalid, json: &[u8]) {
         invalid.field.starts_with(&shown)
     });
     assert!(
-        SECTIONS.iter().any(|section| is_section(&section)) || own.next().is_some(),
+        SECTIONS.iter().any(|section| is_section(section)) || own.next().is_some(),
         "{text:?} begins with no field"
     );
 }

@@ -8,19 +8,19 @@ use crate::random::Random;
 
 pub(super) const DIMENSIONS: &[Dimension] = &[
     one("pid namespace", 75, |draft, random| {
-        namespace(draft, random, "pid", "pid")
+        namespace(draft, random, "pid", "pid");
     }),
     one("network namespace", 75, |draft, random| {
-        namespace(draft, random, "network", "net")
+        namespace(draft, random, "network", "net");
     }),
     one("ipc namespace", 70, |draft, random| {
-        namespace(draft, random, "ipc", "ipc")
+        namespace(draft, random, "ipc", "ipc");
     }),
     one("uts namespace", 70, |draft, random| {
-        namespace(draft, random, "uts", "uts")
+        namespace(draft, random, "uts", "uts");
     }),
     one("cgroup namespace", 50, |draft, random| {
-        namespace(draft, random, "cgroup", "cgroup")
+        namespace(draft, random, "cgroup", "cgroup");
     }),
     one("order of namespaces", 30, order),
     one("hostname", 40, hostname),
@@ -31,7 +31,7 @@ pub(super) const DIMENSIONS: &[Dimension] = &[
     many(3, "device", 25, device),
     one("rootfsPropagation", 30, propagation),
     one("readonly root", 25, |draft, _| {
-        draft.set("/root/readonly", true)
+        draft.set("/root/readonly", true);
     }),
     many(2, "hook", 15, hook),
     one("annotations", 30, annotations),
@@ -74,8 +74,11 @@ fn domainname(draft: &mut Draft<'_>, random: &mut Random) {
     }
 }
 
+/// A kernel parameter: its name in a config, its path below `/proc/sys`, and values that it takes.
+type Parameter = (&'static str, &'static str, &'static [&'static str]);
+
 fn sysctl(draft: &mut Draft<'_>, random: &mut Random) {
-    let network: [(&str, &str, &[&str]); 6] = [
+    let network: [Parameter; 6] = [
         ("net.ipv4.ip_forward", "net/ipv4/ip_forward", &["0", "1"]),
         (
             "net/ipv4/ip_default_ttl",
@@ -94,21 +97,20 @@ fn sysctl(draft: &mut Draft<'_>, random: &mut Random) {
             &["0", "1"],
         ),
         (
-            "net/ipv4/conf/lo/mc_forwarding",
+            "net/ipv4/conf/lo/rp_filter",
             "net/ipv4/conf/lo/rp_filter",
             &["0"],
         ),
     ];
-    let ipc: [(&str, &str, &[&str]); 5] = [
+    let ipc: [Parameter; 5] = [
         ("kernel.msgmax", "kernel/msgmax", &["4321", "8192"]),
         ("kernel/shmmni", "kernel/shmmni", &["99"]),
         ("kernel.sem", "kernel/sem", &["250 32000 32 128"]),
         ("kernel.shm_rmid_forced", "kernel/shm_rmid_forced", &["1"]),
         ("fs.mqueue.msg_max", "fs/mqueue/msg_max", &["11"]),
     ];
-    let uts: [(&str, &str, &[&str]); 1] =
-        [("kernel.domainname", "kernel/domainname", &["by-sysctl"])];
-    let (kind, list): (&str, &[(&str, &str, &[&str])]) = match random.below(8) {
+    let uts: [Parameter; 1] = [("kernel.domainname", "kernel/domainname", &["by-sysctl"])];
+    let (kind, list): (&str, &[Parameter]) = match random.below(8) {
         0..=3 => ("network", &network),
         4..=6 => ("ipc", &ipc),
         _ => ("uts", &uts),
@@ -193,17 +195,14 @@ fn device(draft: &mut Draft<'_>, random: &mut Random) {
 
 fn propagation(draft: &mut Draft<'_>, random: &mut Random) {
     let words = [
-        "private",
-        "rprivate",
-        "slave",
-        "rslave",
-        "shared",
-        "rshared",
-        "unbindable",
-        "runbindable",
-        "",
+        "private", "rprivate", "slave", "rslave", "shared", "rshared", "",
     ];
-    draft.set("/linux/rootfsPropagation", *random.pick(&words));
+    let mut word = *random.pick(&words);
+    // Then much cannot be bound any more, with either runtime.
+    if random.percent(10) {
+        word = *random.pick(&["unbindable", "runbindable"]);
+    }
+    draft.set("/linux/rootfsPropagation", word);
 }
 
 /// A hook of the host that writes down what it is given.

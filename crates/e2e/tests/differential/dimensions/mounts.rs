@@ -116,28 +116,18 @@ fn tmpfs(draft: &mut Draft<'_>, random: &mut Random, destination: &str) {
     options.extend(random.some(&data, 20));
     options.extend(random.some(&["tmpcopyup"], 15));
     options.extend(propagation(random));
-    draft.mount(
-        "tmpfs",
-        *random.pick(&["tmpfs", "none", "scratch"]),
-        destination,
-        &options,
-    );
+    let source = *random.pick(&["tmpfs", "none", "scratch"]);
+    draft.mount("tmpfs", source, destination, &options);
 }
 
 fn propagation(random: &mut Random) -> Vec<&'static str> {
     let words = [
-        "private",
-        "rprivate",
-        "slave",
-        "rslave",
-        "shared",
-        "rshared",
-        "unbindable",
+        "private", "rprivate", "slave", "rslave", "shared", "rshared",
     ];
-    if random.percent(25) {
-        vec![*random.pick(&words)]
-    } else {
-        Vec::new()
+    match random.below(100) {
+        0..=24 => vec![*random.pick(&words)],
+        25..=26 => vec!["unbindable"],
+        _ => Vec::new(),
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) const DIMENSIONS: &[Dimension] = &[
         draft.set("/linux/resources/hugepageLimits", limit);
     }),
     one("no device rules", 10, |draft, _| {
-        draft.unset("/linux/resources/devices")
+        draft.unset("/linux/resources/devices");
     }),
     many(5, "device rule", 35, device_rule),
 ];
