@@ -32,6 +32,9 @@ const KILL_DEADLINE: Duration = Duration::from_secs(2);
 /// The same for a compiler, which waits for nothing but memory.
 const COMPILATION_DEADLINE: Duration = Duration::from_millis(500);
 
+/// How long systemd may take to end the container's unit, if it has one.
+const UNIT_DEADLINE: Duration = Duration::from_millis(1500);
+
 /// When the last poststop hook must have ended, counted from our start: containerd waits 5 s.
 const HOOKS_DEADLINE: Duration = Duration::from_millis(4500);
 
@@ -86,7 +89,7 @@ fn clean_up(state: &StateFile) -> Result<(), Error> {
     let killed = hull_cgroup::kill_within(&state.cgroup, KILL_DEADLINE).map_err(Error::from);
     let gone =
         init.and_then(|init| init.map_or(Ok(()), |init| wait_gone(state.pid, &init, deadline)));
-    let removed = hull_cgroup::remove(&state.cgroup).map_err(Error::from);
+    let removed = hull_cgroup::remove_within(&state.cgroup, UNIT_DEADLINE).map_err(Error::from);
     let unmounted = unmount(state);
     gone.and(killed).and(removed).and(unmounted)
 }

@@ -26,7 +26,7 @@ use hull_abi::{
     CgroupPaths, CgroupSetup, ContainerId, ExecPlan, FdRole, HostJob, HostMount, Moments,
     NamespaceKind, Plan, SetupError, Spawn, Who,
 };
-use hull_launcher::client::{ChildProcess, JobError, Launched, SpawnArgs, SyncSocket};
+use hull_launcher::client::{ChildProcess, Job, JobError, Launched, SpawnArgs, SyncSocket};
 use place::remember;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +36,8 @@ use std::time::Duration;
 const PREPARE_DEADLINE: Duration = Duration::from_secs(60);
 /// How long killing, unmounting and removing may take.
 pub(crate) const RELEASE_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the job that holds a unit of systemd may take to leave it.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(10);
 /// Hooks have timeouts of their own; this is for those that bring none.
 const HOOKS_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 /// How long a process that reported its failure may take to end.
@@ -86,8 +88,14 @@ pub(crate) async fn create(shared: &Shared, args: CreateArgs) -> Result<Created,
     trace.note("state file");
     remember(&plan, &place, 0)?;
     trace.note("prepare");
-    trace.add(Who::Job, prepare(shared, &args, &plan, &place).await?);
-    match init(shared, &args, &plan, &place, &mut trace).await {
+    let (moments, holding) = prepare(shared, &args, &plan, &place).await?;
+    trace.add(Who::Job, moments);
+    let making = Making {
+        plan: &plan,
+        place: &place,
+        holding,
+    };
+    match init(shared, &args, making, &mut trace).await {
         Ok(Waiting { child, stdio, gate }) => {
             trace.note("created");
             if plan.trace {
@@ -117,6 +125,14 @@ pub(crate) async fn discard(shared: &Shared, created: Created) {
     undo(shared, &plan, &place).await;
 }
 
+/// What init is made from.
+struct Making<'a> {
+    plan: &'a Plan,
+    place: &'a Place,
+    /// Holds the unit of systemd until init is in it.
+    holding: Option<Job>,
+}
+
 /// What [`init`] adds to the plan and the place.
 struct Waiting {
     child: Arc<ChildProcess>,
@@ -141,7 +157,15 @@ fn decide(shared: &Shared, args: &CreateArgs) -> Result<(Plan, Place), Error> {
         terminal: args.streams.terminal,
     };
     let plan = hull_plan::lower(&inputs, &shared.facts).map_err(invalid)?;
-    let cgroup = shared.layout.resolve(&plan.cgroups_path)?;
+    if args.options.systemd_cgroup && plan.scope.is_none() {
+        return Err(Error::Invalid(format!(
+            "linux.cgroupsPath: {:?}: expected slice:prefix:name, because of option systemd_cgroup",
+            plan.cgroups_path
+        )));
+    }
+    let cgroup = shared
+        .layout
+        .place(&plan.cgroups_path, plan.scope.as_ref())?;
     let place = Place {
         id: args.id.clone(),
         bundle: args.bundle.clone(),
@@ -169,7 +193,7 @@ async fn prepare(
     args: &CreateArgs,
     plan: &Plan,
     place: &Place,
-) -> Result<Moments, Error> {
+) -> Result<(Moments, Option<Job>), Error> {
     let setup = CgroupSetup {
         paths: place.cgroup.clone(),
         resources: plan.resources.clone(),
@@ -180,8 +204,8 @@ async fn prepare(
         rootfs: plan.root.path.clone(),
         cgroup: Some(setup),
     };
-    match shared.launcher.run_noting(&job, PREPARE_DEADLINE).await {
-        Ok(moments) => Ok(moments),
+    match shared.launcher.run_holding(&job, PREPARE_DEADLINE).await {
+        Ok(prepared) => Ok(prepared),
         Err(JobError::Failed(error)) => {
             // It has undone what it did.
             forget(place);
@@ -224,10 +248,14 @@ async fn undo(shared: &Shared, plan: &Plan, place: &Place) {
 async fn init(
     shared: &Shared,
     args: &CreateArgs,
-    plan: &Plan,
-    place: &Place,
+    making: Making<'_>,
     trace: &mut Recorder,
 ) -> Result<Waiting, Error> {
+    let Making {
+        plan,
+        place,
+        holding,
+    } = making;
     trace.note("streams");
     let (streams, fds) = stdio::prepare(&args.streams, place.io_owner)?;
     let new = |n: &&hull_abi::NamespacePlan| n.path.is_none();
@@ -252,6 +280,9 @@ async fn init(
     let setup = async {
         trace.note("remember init");
         remember(plan, place, child.pid())?;
+        if let Some(job) = holding {
+            job.leave(LEAVE_DEADLINE).await?;
+        }
         outside::settle_ids(plan, &plan.process, &child, given(place, &streams))?;
         trace.note("wait for init");
         let ready = until_ready(shared, plan, place, &launched.sync, &child).await?;

@@ -16,6 +16,8 @@ pub(crate) struct Options {
     pub(crate) no_pivot_root: bool,
     /// Keep the session keyring of the shim.
     pub(crate) no_new_keyring: bool,
+    /// Whether the container's cgroup must be one that systemd makes.
+    pub(crate) systemd_cgroup: bool,
     /// Cgroup of the daemon itself, relative to the mount point of each hierarchy; empty leaves
     /// it where containerd is.
     pub(crate) shim_cgroup: String,
@@ -78,14 +80,10 @@ fn from_runc(options: oci::Options) -> Result<Options, Error> {
             options.binary_name
         )));
     }
-    if options.systemd_cgroup {
-        return Err(Error::Invalid(
-            "option systemd_cgroup: cgroups made by systemd are not supported yet".to_owned(),
-        ));
-    }
     Ok(Options {
         no_pivot_root: options.no_pivot_root,
         no_new_keyring: options.no_new_keyring,
+        systemd_cgroup: options.systemd_cgroup,
         shim_cgroup: options.shim_cgroup,
         io_uid: options.io_uid,
         io_gid: options.io_gid,
@@ -98,6 +96,7 @@ fn from_first_runc(options: runctypes::CreateOptions) -> Options {
     Options {
         no_pivot_root: options.no_pivot_root,
         no_new_keyring: options.no_new_keyring,
+        systemd_cgroup: false,
         shim_cgroup: options.shim_cgroup,
         io_uid: options.io_uid,
         io_gid: options.io_gid,
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_binary_and_systemd_are_refused_by_name() {
+    fn a_runtime_binary_is_refused_by_name_and_systemd_is_not() {
         let name = |options| any("containerd.runc.v1.Options", &options);
         let binary = name(oci::Options {
             binary_name: "no-runc".to_owned(),
@@ -211,12 +210,7 @@ mod tests {
             systemd_cgroup: true,
             ..oci::Options::default()
         });
-        assert!(
-            parse(Some(&systemd))
-                .unwrap_err()
-                .to_string()
-                .contains("systemd_cgroup")
-        );
+        assert!(parse(Some(&systemd)).unwrap().systemd_cgroup);
     }
 
     #[test]

@@ -172,6 +172,7 @@ mod tests {
             state: "{}".to_owned(),
         });
         state.cgroup = CgroupPaths {
+            scope: None,
             unified: Some("/sys/fs/cgroup/unified/c1".to_owned()),
             v1: vec![V1Path {
                 controllers: vec!["cpu".to_owned(), "cpuacct".to_owned()],

@@ -69,6 +69,7 @@ pub(super) async fn until_ready(
                 FromInit::Execing
                 | FromInit::Done { .. }
                 | FromInit::Claimed
+                | FromInit::Holding { .. }
                 | FromInit::Cloned { .. },
                 _,
             ))
@@ -154,6 +155,7 @@ pub(super) async fn until_exec(
                 | FromInit::Hooks
                 | FromInit::Done { .. }
                 | FromInit::Claimed
+                | FromInit::Holding { .. }
                 | FromInit::Cloned { .. },
                 _,
             )) => {}

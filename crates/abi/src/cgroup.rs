@@ -13,6 +13,18 @@ pub struct CgroupPaths {
     pub unified: Option<String>,
     /// Directories in the v1 hierarchies, one for each.
     pub v1: Vec<V1Path>,
+    /// The unit of systemd that the cgroup belongs to, if it is not ours to make.
+    pub scope: Option<Scope>,
+}
+
+/// A scope unit of systemd
+/// ([systemd.scope(5)](https://www.freedesktop.org/software/systemd/man/latest/systemd.scope.html)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Its name, e.g. `cri-containerd-ID.scope`.
+    pub unit: String,
+    /// The slice that it lies in, e.g. `kubepods-burstable.slice`.
+    pub slice: String,
 }
 
 /// A directory in one cgroup v1 hierarchy.

@@ -34,7 +34,8 @@ pub struct Hook {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostJob {
     /// Mount the root file system, then make the cgroup and write its limits. On failure everything
-    /// is undone.
+    /// is undone. A cgroup that systemd makes is held ([`Holding`](crate::FromInit::Holding)) until the
+    /// daemon says [`Leave`](crate::ToInit::Leave) or is gone.
     Prepare {
         /// Mounts in order; empty where the bundle already holds a root file system.
         mounts: Vec<HostMount>,

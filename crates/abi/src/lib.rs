@@ -20,7 +20,7 @@ mod wasm;
 
 pub use cgroup::{
     BlockIo, CgroupPaths, Cpu, DeviceKind, DeviceRule, HugepageLimit, Memory, Network, RdmaLimit,
-    Resources, ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
+    Resources, Scope, ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
 };
 pub use ids::{ContainerId, ExecId, InvalidId};
 pub use job::{CgroupSetup, Hook, HostJob, HostMount, WasmJob};

@@ -261,6 +261,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// `linux.cgroupsPath` as given, or `/<namespace>/<id>` where the spec has none.
     pub cgroups_path: String,
+    /// The unit of systemd that the cgroup belongs to; then `cgroups_path` is where systemd puts it.
+    pub scope: Option<crate::Scope>,
     /// What the container may use.
     pub resources: Resources,
     /// Absolute path of the bundle.

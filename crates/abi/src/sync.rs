@@ -19,7 +19,8 @@
 //! At any point `Failed` may come instead, then the end of the file. The end of the file without
 //! `Execing` or `Failed` before it means that the process was killed. An exec process skips `Hooks`
 //! and does not wait for `Start`: containerd's Exec only registers it. A job sends `Done` or
-//! `Failed`; one that compiles may send `Claimed` before and wait for `Keep`.
+//! `Failed`; one that compiles may send `Claimed` before and wait for `Keep`, one that makes a unit of
+//! systemd sends `Holding` and waits for `Leave`.
 //!
 //! After `Console` (and `Cloned`) a process on the way to a native program sends with plain write(2)
 //! and receives with plain read(2): the container's seccomp filter may be in force and must only allow
@@ -68,6 +69,12 @@ pub enum FromInit {
     Execing,
     /// A job has the right to compile and waits for the artifact; the module comes with this datagram.
     Claimed,
+    /// A job has made a unit of systemd and stays in it, since a unit without a process is removed; it
+    /// waits for `Leave`.
+    Holding {
+        /// How it got there.
+        moments: Moments,
+    },
     /// A job is done; what it was to bring comes with this datagram.
     Done {
         /// How it got there.
@@ -94,6 +101,8 @@ pub enum ToInit {
     },
     /// With this datagram comes the artifact that a job waits for.
     Keep,
+    /// The unit that a job holds has another process now.
+    Leave,
     /// Go through the gate.
     Start {
         /// As in `Proceed`, for startContainer hooks.

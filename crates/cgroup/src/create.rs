@@ -151,6 +151,16 @@ fn enable_controllers(dir: &CgroupDir) -> Result<(), Error> {
     Ok(())
 }
 
+/// Gives a v2 cgroup that exists every controller that the hierarchy has.
+pub(crate) fn enable_controllers_above(mount: &str, path: &str) -> Result<(), Error> {
+    let mut dir = CgroupDir::open(mount)?;
+    for name in below(mount, path).unwrap_or_default().split('/') {
+        enable_controllers(&dir)?;
+        dir = dir.child(name)?;
+    }
+    Ok(())
+}
+
 /// What the kernel says of controllers for the children of a directory with processes, or of one
 /// that is threaded.
 fn has_own_processes(error: &Error) -> bool {
@@ -173,7 +183,7 @@ fn hand_down(parent: &CgroupDir, child: &CgroupDir, file: &str, bare: &str) -> R
 }
 
 /// A process born into a frozen cgroup would never get to run.
-fn refuse_frozen(routes: &Routes) -> Result<(), Error> {
+pub(crate) fn refuse_frozen(routes: &Routes) -> Result<(), Error> {
     if let Some(dir) = routes.unified()
         && dir
             .read("cgroup.events")?

@@ -101,6 +101,18 @@ pub enum Error {
         /// The line.
         content: String,
     },
+    /// systemd could not be reached, or did not do what it was asked for.
+    #[error("{action}: {cause}")]
+    Systemd {
+        /// What it was asked for.
+        action: String,
+        /// Its answer, or why there is none.
+        cause: String,
+        /// Who has to act.
+        blame: Blame,
+        /// The nearest error number.
+        errno: Errno,
+    },
     /// No cgroup hierarchy is mounted.
     #[error("no cgroup hierarchy is mounted")]
     NoHierarchy,
@@ -127,7 +139,9 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> i32 {
         let errno = match self {
-            Self::Write { errno, .. } | Self::Io { errno, .. } => *errno,
+            Self::Write { errno, .. } | Self::Io { errno, .. } | Self::Systemd { errno, .. } => {
+                *errno
+            }
             Self::NoController { .. } | Self::NoFile { .. } | Self::Threaded { .. } => {
                 Errno::EOPNOTSUPP
             }
@@ -154,6 +168,7 @@ impl Error {
             | Self::NotEmpty { .. }
             | Self::Threaded { .. }
             | Self::Frozen { .. } => Blame::Caller,
+            Self::Systemd { blame, .. } => *blame,
             Self::Write { .. }
             | Self::Io { .. }
             | Self::NoController { .. }

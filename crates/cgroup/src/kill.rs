@@ -36,6 +36,14 @@ pub fn kill(paths: &CgroupPaths) -> Result<(), Error> {
 /// # Errors
 /// As [`kill`]; what could be reached until then has the signal.
 pub fn kill_within(paths: &CgroupPaths, limit: Duration) -> Result<(), Error> {
+    match kill_present(paths, limit) {
+        // systemd removes a scope as soon as its last process has ended, whatever we are doing there.
+        Err(error) if paths.scope.is_some() && error.is_absent() => Ok(()),
+        result => result,
+    }
+}
+
+fn kill_present(paths: &CgroupPaths, limit: Duration) -> Result<(), Error> {
     if let Some(unified) = &paths.unified {
         let Some(dir) = CgroupDir::open_if_present(unified)? else {
             return thaw_within(paths, limit);

@@ -218,7 +218,7 @@ fn text(content: &[u8]) -> String {
     String::from_utf8_lossy(content).into_owned()
 }
 
-fn read_bounded(path: &str) -> Result<String, Error> {
+pub(crate) fn read_bounded(path: &str) -> Result<String, Error> {
     let failed = |error: std::io::Error| Error::Io {
         operation: "read",
         path: path.to_owned(),

@@ -6,8 +6,8 @@
 //! lives and prefers the unified tree for freezing, killing and counting processes.
 //!
 //! The conversion of limits to files is pure (`convert`), and so are the device filters
-//! (`devices`); the rest blocks on the kernel and belongs in a process that may wait.
-//! Not here: systemd's units, and joining the unified cgroup (a process is born in it).
+//! (`devices`); the rest blocks on the kernel, or on systemd where that makes the cgroup (`systemd`),
+//! and belongs in a process that may wait. Not here: joining the unified cgroup (a process is born in it).
 #![forbid(unsafe_code)]
 
 mod absence;
@@ -27,6 +27,7 @@ mod remove;
 mod resolve;
 mod routes;
 mod stats;
+mod systemd;
 mod update;
 
 pub use create::create;
@@ -36,10 +37,11 @@ pub use kill::{kill, kill_within};
 pub use layout::Layout;
 pub use oom::OomWatch;
 pub use processes::{is_populated, join_self, pids};
-pub use remove::remove;
+pub use remove::{remove, remove_within};
 pub use stats::{
     BlockIoEntry, CpuV1, CpuV2, Hugepages, IoEntry, IoV2, MemoryCounters, MemoryEvents,
     MemoryStatV1, MemoryStatV2, MemoryV1, MemoryV2, OomControl, Pids, Pressure, PressureLine, Rdma,
     RdmaEntry, Stats, V1, V2, stats,
 };
+pub use systemd::{Placeholder, create_scope};
 pub use update::update;

@@ -1,12 +1,15 @@
 //! Removing a cgroup in every hierarchy.
 
-use crate::Error;
 use crate::files::CgroupDir;
+use crate::{Error, systemd};
 use hull_abi::CgroupPaths;
 use hull_sys::Errno;
 use std::ffi::{OsStr, OsString};
 use std::thread::sleep;
 use std::time::Duration;
+
+/// How long systemd may take to end a unit without processes.
+const UNIT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Pause before the first further try of a directory that the kernel calls busy; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -22,12 +25,29 @@ const TRIES: u32 = 10;
 /// [`Error::Io`] with `EBUSY` when processes are still there after about a second. The other
 /// hierarchies are removed all the same.
 pub fn remove(paths: &CgroupPaths) -> Result<(), Error> {
+    remove_within(paths, UNIT_DEADLINE)
+}
+
+/// [`remove`] with a limit of its own for systemd, which ends its unit first; the rest takes a second at
+/// most. A systemd that is too busy for that is no error either: it forgets a unit without processes when
+/// it comes to it.
+///
+/// # Errors
+/// As [`remove`], and [`Error::Systemd`].
+pub fn remove_within(paths: &CgroupPaths, limit: Duration) -> Result<(), Error> {
+    let stopped = match &paths.scope {
+        Some(scope) => systemd::stop(scope, limit),
+        None => Ok(()),
+    };
     let v1 = paths.v1.iter().map(|v1| v1.path.as_str());
-    let mut result = Ok(());
+    let mut removed = Ok(());
     for path in paths.unified.as_deref().into_iter().chain(v1) {
-        result = result.and(remove_tree(path));
+        removed = removed.and(remove_tree(path));
     }
-    result
+    match stopped {
+        Err(error) if error.errno() == Errno::ETIMEDOUT as i32 => removed,
+        stopped => stopped.and(removed),
+    }
 }
 
 fn remove_tree(path: &str) -> Result<(), Error> {

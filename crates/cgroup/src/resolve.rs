@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::layout::{Hierarchy, Layout, below};
-use hull_abi::{CgroupPaths, V1Path};
+use hull_abi::{CgroupPaths, Scope, V1Path};
 
 /// Longest name of a directory (`NAME_MAX`).
 const MAX_NAME: usize = 255;
@@ -58,6 +58,30 @@ impl Layout {
         Ok(CgroupPaths {
             unified: self.unified.as_ref().map(place),
             v1: v1.collect(),
+            scope: None,
+        })
+    }
+
+    /// The same for a cgroup that systemd may make: then `cgroups_path` is where it puts the unit.
+    ///
+    /// # Errors
+    /// As [`Layout::resolve`], and [`Error::Path`] where cgroups are not unified: systemd would make the
+    /// unit in hierarchies that it does not know all of.
+    pub fn place(&self, cgroups_path: &str, scope: Option<&Scope>) -> Result<CgroupPaths, Error> {
+        let Some(scope) = scope else {
+            return self.resolve(cgroups_path);
+        };
+        if !self.is_unified() {
+            return Err(Error::Path {
+                path: cgroups_path.to_owned(),
+                reason: "is a unit of systemd, which needs unified cgroups, and this host has those of version 1",
+            });
+        }
+        let CgroupPaths { unified, .. } = self.resolve(cgroups_path)?;
+        Ok(CgroupPaths {
+            unified,
+            v1: Vec::new(),
+            scope: Some(scope.clone()),
         })
     }
 }

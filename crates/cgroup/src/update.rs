@@ -4,18 +4,23 @@ use crate::absence::no_controller;
 use crate::convert::{AFTER_DEVICES, BEFORE_DEVICES, Controller, Missing, Step, Write};
 use crate::files::CgroupDir;
 use crate::routes::{Routes, Version};
-use crate::{Error, devices};
+use crate::{Error, devices, systemd};
 use hull_abi::{CgroupPaths, Resources};
 use hull_sys::Errno;
 
-/// Changes the limits of a cgroup that exists; what `resources` leaves out stays as it is.
+/// Changes the limits of a cgroup that exists; what `resources` leaves out stays as it is. systemd is told
+/// of those of its units.
 ///
 /// # Errors
 /// The first limit that cannot be applied: its value, its controller or its file is named. Limits
 /// before it in the order pids, memory, block I/O, CPU, devices, cpuset, huge pages, RDMA, network,
 /// unified have been applied then.
 pub fn update(paths: &CgroupPaths, resources: &Resources) -> Result<(), Error> {
-    apply(&Routes::open(paths)?, resources, Some(paths))
+    let routes = Routes::open(paths)?;
+    if let (Some(scope), Some(dir)) = (&paths.scope, routes.unified()) {
+        systemd::change(scope, resources, &|file| dir.read(file).ok())?;
+    }
+    apply(&routes, resources, Some(paths))
 }
 
 /// The order is runc's: the device filter before the cpuset, and the verbatim files of the v2 tree

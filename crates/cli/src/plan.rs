@@ -104,7 +104,7 @@ fn decide(args: &PlanArgs, source: &Source) -> Result<Decided, Error> {
     let plan = hull_plan::lower(&inputs, &facts).map_err(|error| refused(&error))?;
     let cgroup = match Layout::detect() {
         Ok(layout) => Ok(layout
-            .resolve(&plan.cgroups_path)
+            .place(&plan.cgroups_path, plan.scope.as_ref())
             .map_err(|error| refused(&error))?),
         Err(error) => Err(error.to_string()),
     };

@@ -10,7 +10,7 @@ use crate::failure::{At, because, from_cgroup};
 use crate::sync::Sync;
 use crate::{hook, step};
 use hull_abi::{
-    Blame, CgroupPaths, CgroupSetup, FromInit, Hook, HostJob, HostMount, SetupError, Step,
+    Blame, CgroupPaths, CgroupSetup, FromInit, Hook, HostJob, HostMount, SetupError, Step, ToInit,
 };
 use hull_sys::single::SingleThreaded;
 pub use rootfs::unmount as unmount_rootfs;
@@ -59,7 +59,7 @@ fn perform(
             mounts,
             rootfs,
             cgroup,
-        } => prepare(single, &mounts, &rootfs, cgroup.as_ref()),
+        } => prepare(sync, single, &mounts, &rootfs, cgroup.as_ref()),
         HostJob::Release {
             rootfs,
             unmount,
@@ -105,6 +105,7 @@ fn perform(
 }
 
 fn prepare(
+    sync: &Sync,
     single: &SingleThreaded,
     mounts: &[HostMount],
     rootfs: &str,
@@ -113,7 +114,7 @@ fn prepare(
     step::begin(Step::RootfsMount)?;
     rootfs::mount(single, mounts, rootfs)?;
     let made = step::begin(Step::Cgroup).and_then(|()| match cgroup {
-        Some(setup) => hull_cgroup::create(setup).map_err(|e| from_cgroup(Step::Cgroup, &e)),
+        Some(setup) => make_cgroup(sync, setup),
         None => Ok(()),
     });
     made.inspect_err(|_| {
@@ -122,6 +123,34 @@ fn prepare(
             drop(rootfs::unmount(Path::new(rootfs)));
         }
     })
+}
+
+/// Where systemd makes it, this process stays in it until the container's first process is there.
+fn make_cgroup(sync: &Sync, setup: &CgroupSetup) -> Result<(), SetupError> {
+    let failed = |e: hull_cgroup::Error| from_cgroup(Step::Cgroup, &e);
+    let Some(scope) = &setup.paths.scope else {
+        return hull_cgroup::create(setup).map_err(failed);
+    };
+    let placeholder = hull_cgroup::create_scope(setup, scope).map_err(failed)?;
+    let moments = step::moments();
+    sync.send(Step::Cgroup, &FromInit::Holding { moments })?;
+    // Should the daemon be gone, the process ends here, and with it the unit.
+    match sync.receive(Step::Cgroup)? {
+        ToInit::Leave => placeholder.leave().map_err(failed),
+        ToInit::Proceed { .. }
+        | ToInit::Limited
+        | ToInit::Runner { .. }
+        | ToInit::Keep
+        | ToInit::Start { .. } => {
+            let action = "hold the unit".to_owned();
+            Err(because(
+                Step::Cgroup,
+                Blame::Hull,
+                action,
+                "an unexpected message came",
+            ))
+        }
+    }
 }
 
 /// Runs poststop hooks in this process, all of them whatever the earlier ones do. For `delete`, which

@@ -272,9 +272,11 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
     sync.send(Step::RuntimeHooks, &FromInit::Hooks)?;
     match sync.receive(Step::RuntimeHooks)? {
         ToInit::Proceed { pid } => Ok(Some(pid)),
-        ToInit::Start { .. } | ToInit::Runner { .. } | ToInit::Keep | ToInit::Limited => {
-            Err(out_of_order(Step::RuntimeHooks))
-        }
+        ToInit::Start { .. }
+        | ToInit::Runner { .. }
+        | ToInit::Keep
+        | ToInit::Leave
+        | ToInit::Limited => Err(out_of_order(Step::RuntimeHooks)),
     }
 }
 

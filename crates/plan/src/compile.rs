@@ -78,6 +78,7 @@ pub fn compile_plan(inputs: &CompileInputs<'_>) -> Plan {
         process: process(inputs),
         hooks: Hooks::default(),
         cgroups_path: inputs.cgroups_path.to_owned(),
+        scope: None,
         resources: resources(inputs),
         bundle: String::new(),
         state: HookState::default(),

@@ -26,6 +26,7 @@ mod payload;
 mod process;
 mod resources;
 mod root;
+mod scope;
 pub mod seccomp;
 mod state;
 mod sysctl;

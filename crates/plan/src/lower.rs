@@ -4,7 +4,7 @@ use crate::process::Context;
 use crate::{Host, Inputs, Invalid};
 use crate::{
     config, devices, hooks, id_maps, mounts, namespaces, net_devices, payload, process, resources,
-    root, seccomp, state, sysctl, time_offsets,
+    root, scope, seccomp, state, sysctl, time_offsets,
 };
 use hull_abi::{ExecPlan, Plan, Resources, Seccomp, TRACE_ANNOTATION};
 use oci_spec::runtime::{Linux, Spec};
@@ -33,6 +33,7 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
     };
     let mounts = mounts::lower(&spec, inputs.bundle, given, &mut warnings)?;
     let dev_is_bound = devices::dev_is_bound(&mounts);
+    let cgroup = scope::cgroup(linux, inputs)?;
     let context = Context {
         host,
         terminal: inputs.terminal,
@@ -62,7 +63,8 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         net_devices: net_devices::lower(linux, &namespaces)?,
         process,
         hooks: hooks::lower(&spec)?,
-        cgroups_path: resources::cgroups_path(linux, inputs)?,
+        cgroups_path: cgroup.path,
+        scope: cgroup.scope,
         resources: new_resources(linux, &mut warnings)?,
         trace: trace(&spec)?,
         time_offsets: time_offsets::lower(linux, &namespaces)?,

@@ -1,7 +1,7 @@
 //! `linux.resources` and `linux.cgroupsPath`
 //! (<https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#control-groups>).
 
-use crate::{Inputs, Invalid, device_rules, interfaces, paths};
+use crate::{Invalid, device_rules, interfaces};
 use hull_abi::{
     BlockIo, Cpu, HugepageLimit, Memory, Resources, ThrottleDevice, ThrottleKind, WeightDevice,
 };
@@ -54,35 +54,6 @@ pub(crate) fn device_rules_of(
         .and_then(|given| given.devices().as_deref())
         .unwrap_or_default();
     device_rules::lower(rules, &at("devices"))
-}
-
-/// The cgroup that the config names, else one of the container's own below its containerd
-/// namespace.
-pub(crate) fn cgroups_path(linux: &oci::Linux, inputs: &Inputs<'_>) -> Result<String, Invalid> {
-    const FIELD: &str = "linux.cgroupsPath";
-    let given = linux
-        .cgroups_path()
-        .as_deref()
-        .map(paths::text)
-        .filter(|path| !path.is_empty());
-    let path = given.unwrap_or_else(|| format!("/{}/{}", inputs.namespace, inputs.id));
-    if !path.starts_with('/') && path.matches(':').count() == 2 {
-        return Err(Invalid::unsupported(FIELD, "the systemd cgroup driver is"));
-    }
-    if path.split('/').any(|component| component == "..") {
-        return Err(Invalid::new(FIELD, format!("{path:?} contains \"..\"")));
-    }
-    let cleaned = paths::clean(&path);
-    if cleaned == "/" {
-        return Err(Invalid::new(FIELD, "it is the root cgroup"));
-    }
-    // A relative path stays relative: it is taken from the shim's own cgroup.
-    let relative = cleaned.trim_start_matches('/');
-    Ok(if path.starts_with('/') {
-        cleaned
-    } else {
-        relative.to_owned()
-    })
 }
 
 fn cpu(given: &oci::LinuxCpu) -> Result<Cpu, Invalid> {

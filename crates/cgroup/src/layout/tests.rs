@@ -1,7 +1,7 @@
 //! Hosts as they are found: unified, hybrid, v1, and inside other containers.
 
 use super::*;
-use hull_abi::{CgroupPaths, V1Path};
+use hull_abi::{CgroupPaths, Scope, V1Path};
 
 const UNIFIED: &str = "\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -36,6 +36,7 @@ fn unified_host_has_one_directory() {
     assert_eq!(
         paths,
         CgroupPaths {
+            scope: None,
             unified,
             v1: vec![]
         }
@@ -143,6 +144,30 @@ fn systemd_without_v1_controllers_counts_as_unified() {
     let mountinfo = format!("{UNIFIED}40 31 0:37 / /sd rw - cgroup cgroup rw,name=systemd\n");
     let layout = Layout::parse(&mountinfo, "1:name=systemd:/\n0::/\n", "cpu").unwrap();
     assert!(layout.is_unified());
+}
+
+#[test]
+fn unit_of_systemd_needs_unified_cgroups() {
+    let scope = Scope {
+        unit: "p-n.scope".to_owned(),
+        slice: "a.slice".to_owned(),
+    };
+    let path = "/a.slice/p-n.scope";
+    let unified = Layout::parse(UNIFIED, "0::/\n", "cpu").unwrap();
+    let paths = unified.place(path, Some(&scope)).unwrap();
+    assert_eq!(
+        paths.unified.as_deref(),
+        Some("/sys/fs/cgroup/a.slice/p-n.scope")
+    );
+    assert_eq!((paths.v1.len(), paths.scope.as_ref()), (0, Some(&scope)));
+    assert_eq!(unified.place("/x", None), unified.resolve("/x"));
+    let hybrid = Layout::parse(HYBRID, HYBRID_SELF, "hugetlb\n").unwrap();
+    let error = hybrid.place(path, Some(&scope)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cgroups path \"/a.slice/p-n.scope\" is a unit of systemd, which needs unified cgroups, and \
+         this host has those of version 1"
+    );
 }
 
 #[test]

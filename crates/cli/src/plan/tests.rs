@@ -64,6 +64,7 @@ fn source(config: &str) -> Source {
 fn rendered(config: &Value) -> String {
     let mut decided = decide(&args(), &source(&config.to_string())).unwrap();
     decided.cgroup = Ok(CgroupPaths {
+        scope: None,
         unified: Some("/cg/a/b".to_owned()),
         v1: vec![V1Path {
             controllers: vec!["cpu".to_owned(), "cpuacct".to_owned()],

@@ -108,6 +108,12 @@ fn show(section: &Section, width: usize, screen: &Screen) -> String {
 
 fn cgroup(plan: &Plan, paths: &Result<CgroupPaths, String>) -> Section {
     let mut rows: Vec<Row> = vec![vec![(&plan.cgroups_path).into()]];
+    if let Some(scope) = &plan.scope {
+        rows.push(vec![
+            "unit".into(),
+            format!("{} in {}", scope.unit, scope.slice).into(),
+        ]);
+    }
     match paths {
         Ok(paths) => {
             let unified = paths

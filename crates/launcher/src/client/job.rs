@@ -57,6 +57,28 @@ impl Launcher {
         Ok(moments)
     }
 
+    /// As [`Launcher::run_noting`], for a job that may go on holding something for us: then it comes
+    /// too, and waits for [`Job::leave`] or for being dropped.
+    ///
+    /// # Errors
+    /// As [`Launcher::run`].
+    pub async fn run_holding(
+        &self,
+        job: &HostJob,
+        deadline: Duration,
+    ) -> Result<(Moments, Option<Job>), JobError> {
+        let job = self.begin(job, None).await?;
+        match job.next(deadline).await? {
+            (FromInit::Done { moments }, _) => {
+                // It only has to end, which the caller need not wait for.
+                tokio::spawn(job.end());
+                Ok((moments, None))
+            }
+            (FromInit::Holding { moments }, _) => Ok((moments, Some(job))),
+            _ => Err(JobError::Broken(broken("the job spoke out of order"))),
+        }
+    }
+
     /// As [`Launcher::run`], for a job that brings descriptors.
     ///
     /// # Errors
@@ -93,9 +115,10 @@ impl Job {
     pub async fn next(&self, deadline: Duration) -> Result<(FromInit, Vec<OwnedFd>), JobError> {
         let Launched { process, sync } = &self.launched;
         let error = match tokio::time::timeout(deadline, sync.receive()).await {
-            Ok(Ok((word @ (FromInit::Done { .. } | FromInit::Claimed), fds))) => {
-                return Ok((word, fds));
-            }
+            Ok(Ok((
+                word @ (FromInit::Done { .. } | FromInit::Claimed | FromInit::Holding { .. }),
+                fds,
+            ))) => return Ok((word, fds)),
             Ok(Ok((FromInit::Failed(error), _))) => JobError::Failed(error),
             Ok(_) => JobError::Broken(broken("the job's process died")),
             Err(_) => {
@@ -116,6 +139,17 @@ impl Job {
     pub async fn answer(&self, word: &ToInit, fds: &[BorrowedFd<'_>]) -> Result<(), JobError> {
         let sent = self.launched.sync.send_fds(word, fds).await;
         sent.map_err(|_| JobError::Broken(broken("the job's process died")))
+    }
+
+    /// Ends a job that holds something, and waits until it has let go of it.
+    ///
+    /// # Errors
+    /// The job's own failure, or that it died or took too long.
+    pub async fn leave(self, deadline: Duration) -> Result<(), JobError> {
+        self.answer(&ToInit::Leave, &[]).await?;
+        self.next(deadline).await?;
+        tokio::spawn(self.end());
+        Ok(())
     }
 
     /// Lets go of a job, which ends at once if it still waits for us.

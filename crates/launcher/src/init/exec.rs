@@ -93,6 +93,7 @@ impl Limits {
                 ToInit::Proceed { .. }
                 | ToInit::Runner { .. }
                 | ToInit::Keep
+                | ToInit::Leave
                 | ToInit::Start { .. } => Err(super::out_of_order(Step::Rlimits)),
             };
         }

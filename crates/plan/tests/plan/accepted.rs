@@ -238,6 +238,7 @@ fn cgroup_paths_are_cleaned() {
     ] {
         let plan = lower_value(&with(&[("/linux/cgroupsPath", json!(given))])).unwrap();
         assert_eq!(plan.cgroups_path, want);
+        assert_eq!(plan.scope, None);
     }
 }
 
@@ -285,4 +286,17 @@ fn cgroup_has_an_owner_where_all_of_it_is_asked_for() {
         owner(1000, joined, json!([view("cgroup", place, rw)])),
     ];
     assert_eq!(none, [None; 8]);
+}
+
+#[test]
+fn three_parts_with_colons_are_a_unit_of_systemd() {
+    let given = "kubepods-burstable.slice:cri-containerd:c1";
+    let plan = lower_value(&with(&[("/linux/cgroupsPath", json!(given))])).unwrap();
+    assert_eq!(
+        plan.cgroups_path,
+        "/kubepods.slice/kubepods-burstable.slice/cri-containerd-c1.scope"
+    );
+    let scope = plan.scope.unwrap();
+    assert_eq!(scope.unit, "cri-containerd-c1.scope");
+    assert_eq!(scope.slice, "kubepods-burstable.slice");
 }

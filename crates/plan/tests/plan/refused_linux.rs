@@ -196,8 +196,15 @@ fn cgroup_path() {
         (at, json!("."), "linux.cgroupsPath: it is the root cgroup"),
         (
             at,
-            json!("system.slice:hull:c1"),
-            "linux.cgroupsPath: the systemd cgroup driver is not supported yet",
+            json!("system.slice:hull"),
+            "linux.cgroupsPath: \"system.slice:hull\": expected slice:prefix:name for a unit of systemd, \
+             not 2 parts",
+        ),
+        (
+            at,
+            json!("a:hull:c1"),
+            "linux.cgroupsPath: \"a:hull:c1\": expected slice:prefix:name for a unit of systemd, and \
+             \"a\" is no slice",
         ),
     ]);
 }
