@@ -94,7 +94,7 @@ vm-all: deps build images ## run every test in it that can run there; long
 check: build layers ## formatting, lints, docs, crate arrows, licences, no NSS in the binaries
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --locked -p hull-e2e --test unified --test legacy -- -D warnings
+	$(CARGO) clippy --locked -p hull-e2e --test unified --test legacy --test systemd -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps
 	.ci/nss.sh $(BINARIES:%=$(RELEASE)/%)
 	@if command -v cargo-deny >/dev/null; then \

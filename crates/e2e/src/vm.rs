@@ -5,10 +5,10 @@
 //! kernel of Debian 12, all capabilities. It is software emulation: the same everywhere, without
 //! KVM, and about ten times slower than the host.
 //!
-//! In order: `tests` builds the test executables, `kernel` fetches the kernel, `initrd` and
-//! `disk` make what it boots, `machine` runs it, `report` follows what its tests say. The
-//! guest's side is two shell scripts, `vm/initrd.sh` and `vm/guest.sh`. Which file of tests runs
-//! where is the table in `suite`.
+//! In order: `tests` builds the test executables, `kernel` fetches the kernel, `debian` the tree for
+//! the image with systemd, `initrd` and `disk` make what it boots, `machine` runs it, `report` follows
+//! what its tests say. The guest's side is shell scripts: `vm/initrd.sh`; then `vm/guest.sh`, or systemd;
+//! then `vm/run.sh`. Which file of tests runs where is the table in `suite`.
 
 #![expect(
     clippy::print_stdout,
@@ -24,6 +24,7 @@ use std::{env, fs};
 use crate::target;
 
 mod args;
+mod debian;
 mod disk;
 mod initrd;
 mod kernel;
@@ -33,6 +34,8 @@ mod suite;
 mod tests;
 
 use args::{Args, Parsed};
+use suite::{Image, Part};
+use tests::Executable;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -59,21 +62,45 @@ pub fn main() -> ExitCode {
 /// Builds, boots, runs and judges. An error says what failed, in one line.
 fn run(args: &Args) -> Result<()> {
     let began = Instant::now();
-    let cache = target::vm();
     let executables = tests::build(&args.parts)?;
+    let mut bad = Vec::new();
+    for image in Image::ALL {
+        let here = |part: &Part| args.image.unwrap_or(part.file.image) == image;
+        let (executables, _): (Vec<_>, Vec<_>) =
+            executables.iter().partition(|tests| here(&tests.part));
+        if !executables.is_empty() {
+            bad.extend(run_on(image, &executables, args).err());
+        }
+    }
+    eprintln!("hull-vm: {:.1} s in all", began.elapsed().as_secs_f32());
+    let bad: Vec<String> = bad.iter().map(ToString::to_string).collect();
+    if bad.is_empty() {
+        Ok(())
+    } else {
+        Err(bad.join("; ").into())
+    }
+}
+
+/// The same for the files that run on one image.
+fn run_on(image: Image, executables: &[&Executable], args: &Args) -> Result<()> {
+    let began = Instant::now();
+    let cache = target::vm();
     let place = Place::make(&cache)?;
     let kernel = kernel::fetch(&cache, &place.dir)?;
+    let debian = (image == Image::Systemd)
+        .then(|| debian::fetch(&cache, &place.dir))
+        .transpose()?;
     let initrd = initrd::make(&kernel, &place.dir)?;
-    let disk = disk::make(
-        &disk::Content {
-            executables: &executables,
-            args,
-        },
-        &place.dir,
-    )?;
+    let content = disk::Content {
+        executables,
+        args,
+        image,
+    };
+    let disk = disk::make(&content, debian.as_deref(), &place.dir)?;
     eprintln!(
-        "hull-vm: Linux {} with {} files of tests, prepared in {:.1} s",
+        "hull-vm: Linux {} and {}, with {} files of tests, prepared in {:.1} s",
         kernel.version,
+        image.name(),
         executables.len(),
         began.elapsed().as_secs_f32()
     );
@@ -84,10 +111,9 @@ fn run(args: &Args) -> Result<()> {
         disk: &disk,
         console: &console,
     })?;
-    let verdict = report::follow(machine, &args.parts);
-    eprintln!("hull-vm: {:.1} s in all", began.elapsed().as_secs_f32());
-    verdict.map_err(|problem| {
-        let kept = cache.join("console.log");
+    let parts: Vec<Part> = executables.iter().map(|tests| tests.part).collect();
+    report::follow(machine, &parts).map_err(|problem| {
+        let kept = cache.join(format!("console-{}.log", image.name()));
         match fs::rename(&console, &kept) {
             Ok(()) => format!("{problem} (messages of its kernel: {})", kept.display()).into(),
             Err(_unwritten) => problem,

@@ -1,6 +1,6 @@
 //! The command line of `hull-vm`.
 
-use super::suite::{self, Part};
+use super::suite::{self, Image, Part};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -16,16 +16,20 @@ pub(super) enum Parsed {
 pub(super) struct Args {
     /// The files of tests, in the order in which they run.
     pub(super) parts: Vec<Part>,
+    /// Where all of them run, if not each where it belongs.
+    pub(super) image: Option<Image>,
     /// Arguments of each test executable, besides those that are always there.
     pub(super) libtest: Vec<String>,
 }
 
 /// What `--help` prints.
 pub(super) fn usage() -> String {
-    let mut text = "usage: hull-vm [--all] [FILE…] [-- LIBTEST ARGUMENTS]
+    let mut text = "usage: hull-vm [--all] [--image IMAGE] [FILE…] [-- LIBTEST ARGUMENTS]
   Runs end-to-end tests in a virtual machine with unified cgroups: the files named, or what is marked
   with * (whole) and + (a few tests of the file).
-  --all   every file but those marked with -
+  --all          every file but those marked with -
+  --image IMAGE  on this image: busybox, or systemd (Debian's as PID 1); otherwise systemd for the file
+                 of that name and busybox for the others, one machine after the other
 files:
 "
     .to_owned();
@@ -43,11 +47,15 @@ files:
 pub(super) fn parse(args: impl Iterator<Item = String>) -> Result<Parsed, String> {
     let mut args = args;
     let mut parts = Vec::new();
-    let mut all = false;
-    for arg in args.by_ref() {
+    let (mut all, mut image) = (false, None);
+    while let Some(arg) = args.next() {
         match arg.as_str() {
             "--help" | "-h" => return Ok(Parsed::Help),
             "--all" => all = true,
+            "--image" => {
+                let name = args.next().ok_or("--image: which one is missing")?;
+                image = Some(Image::find(&name)?);
+            }
             "--" => break,
             name => parts.push(suite::find(name)?),
         }
@@ -59,6 +67,7 @@ pub(super) fn parse(args: impl Iterator<Item = String>) -> Result<Parsed, String
     }
     Ok(Parsed::Run(Args {
         parts,
+        image,
         libtest: args.collect(),
     }))
 }

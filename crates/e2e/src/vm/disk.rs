@@ -1,4 +1,4 @@
-//! The guest's disk: an ext4 image of what the tests run and look with.
+//! The guest's disk: an ext4 image of what the tests run and look with, around busybox or around systemd.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::Result;
 use super::args::Args;
-use super::suite::{self, Part};
+use super::suite::{self, Image, Part};
 use super::tests::Executable;
 use crate::{target, time};
 
@@ -30,15 +30,31 @@ const ROOM: u64 = 256 << 20;
 /// What is on it besides what is always there.
 #[derive(Debug)]
 pub(super) struct Content<'run> {
-    pub(super) executables: &'run [Executable],
+    pub(super) executables: &'run [&'run Executable],
     pub(super) args: &'run Args,
+    pub(super) image: Image,
 }
 
-/// Writes the image into `dir`.
-pub(super) fn make(content: &Content<'_>, dir: &Path) -> Result<PathBuf> {
+/// What of systemd's units nobody needs there, and what waits for a login or a device.
+const MASKED: &[&str] = &[
+    "getty.target",
+    "systemd-firstboot.service",
+    "systemd-journal-flush.service",
+    "systemd-logind.service",
+    "systemd-random-seed.service",
+    "systemd-update-utmp-runlevel.service",
+    "systemd-update-utmp.service",
+];
+
+/// Writes the image into `dir`. `debian` is the tree that the one with systemd is made from.
+pub(super) fn make(content: &Content<'_>, debian: Option<&Path>, dir: &Path) -> Result<PathBuf> {
     let root = dir.join("root");
+    if let Some(debian) = debian {
+        super::output(Command::new("cp").arg("-a").arg(debian).arg(&root))?;
+    }
     directories(&root)?;
     busybox(&root)?;
+    first_program(&root, content.image)?;
     for program in PROGRAMS {
         install(&root, &Path::new("/usr/bin").join(program))?;
     }
@@ -100,17 +116,63 @@ fn directories(root: &Path) -> Result<()> {
         ("lib64", "usr/lib"),
         ("var/run", "/run"),
     ] {
-        symlink(dir, root.join(link))?;
+        let link = root.join(link);
+        if link.symlink_metadata().is_err() {
+            symlink(dir, link)?;
+        }
     }
     Ok(())
 }
 
-/// Busybox under all its names.
+/// What the guest's kernel runs first, and how that comes to run the tests.
+fn first_program(root: &Path, image: Image) -> Result<()> {
+    script(root, "run.sh", include_str!("run.sh"))?;
+    let init = root.join("vm/init");
+    if image == Image::Busybox {
+        script(root, "guest.sh", include_str!("guest.sh"))?;
+        symlink("guest.sh", init)?;
+        return Ok(());
+    }
+    symlink("/usr/lib/systemd/systemd", init)?;
+    let units = root.join("etc/systemd/system");
+    fs::create_dir_all(units.join("multi-user.target.wants"))?;
+    fs::write(
+        units.join("hull-tests.service"),
+        include_str!("run.service"),
+    )?;
+    symlink(
+        "../hull-tests.service",
+        units.join("multi-user.target.wants/hull-tests.service"),
+    )?;
+    let target = "/usr/lib/systemd/system/multi-user.target";
+    symlink(target, units.join("default.target"))?;
+    for unit in MASKED {
+        symlink("/dev/null", units.join(unit))?;
+    }
+    // Else systemd takes this for the first boot of a new machine.
+    fs::write(
+        root.join("etc/machine-id"),
+        "0123456789abcdef0123456789abcdef\n",
+    )?;
+    Ok(())
+}
+
+fn script(root: &Path, name: &str, text: &str) -> Result<()> {
+    let path = root.join("vm").join(name);
+    fs::write(&path, text)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+/// Busybox under all its names, where there is no other program of that name.
 fn busybox(root: &Path) -> Result<()> {
     let bin = root.join("usr/bin");
     fs::copy("/usr/bin/busybox", bin.join("busybox"))?;
     for name in super::output(Command::new("/usr/bin/busybox").arg("--list"))?.lines() {
-        if name != "busybox" && !PROGRAMS.contains(&name) {
+        let taken = ["usr/bin", "usr/sbin"]
+            .iter()
+            .any(|dir| root.join(dir).join(name).symlink_metadata().is_ok());
+        if name != "busybox" && !PROGRAMS.contains(&name) && !taken {
             symlink("busybox", bin.join(name))?;
         }
     }
@@ -171,12 +233,9 @@ fn tested(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The tests, and what `guest.sh` reads.
+/// The tests, and what `run.sh` reads.
 fn tests(root: &Path, content: &Content<'_>) -> Result<()> {
     let vm = root.join("vm");
-    let guest = vm.join("guest.sh");
-    fs::write(&guest, include_str!("guest.sh"))?;
-    fs::set_permissions(&guest, fs::Permissions::from_mode(0o755))?;
     let mut plan = String::new();
     for executable in content.executables {
         let Part { file, tests } = executable.part;

@@ -8,4 +8,4 @@ for module in /modules/*; do
 done
 until [ -b /dev/vda ]; do busybox usleep 10000; done
 busybox mount -t ext4 -o noatime /dev/vda /root
-exec busybox switch_root /root /vm/guest.sh
+exec busybox switch_root /root /vm/init

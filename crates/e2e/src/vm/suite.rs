@@ -10,8 +10,40 @@ pub(super) struct File {
     /// Its name, without `.rs`.
     pub(super) name: &'static str,
     usual: Usual,
+    /// Where it runs unless another is named.
+    pub(super) image: Image,
     /// What it is about there, or why it is not run.
     pub(super) why: &'static str,
+}
+
+/// A root file system for the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Image {
+    /// Busybox, and a script as PID 1.
+    Busybox,
+    /// Debian's systemd as PID 1.
+    Systemd,
+}
+
+impl Image {
+    /// All of them, in the order in which they boot.
+    pub(super) const ALL: [Self; 2] = [Self::Busybox, Self::Systemd];
+
+    /// Its name on the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Busybox => "busybox",
+            Self::Systemd => "systemd",
+        }
+    }
+
+    /// The image of that name.
+    pub(super) fn find(name: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|image| image.name() == name)
+            .ok_or_else(|| format!("no image is called {name}: there are busybox and systemd"))
+    }
 }
 
 /// What of a file runs when nothing is named.
@@ -32,6 +64,10 @@ use Usual::{Few, Host, Nothing, Whole};
 /// Every file, in the order in which they run.
 pub(super) const FILES: &[File] = &[
     file("unified", Whole, "what only unified cgroups can show"),
+    File {
+        image: Image::Systemd,
+        ..file("systemd", Whole, "cgroups made by systemd")
+    },
     file("cgroup", Whole, "limits, freezing, OOM, counters"),
     file("updates", Whole, "device rules that change under way"),
     file(
@@ -153,7 +189,12 @@ const WASM_MEMORY: &[&str] = &[
 ];
 
 const fn file(name: &'static str, usual: Usual, why: &'static str) -> File {
-    File { name, usual, why }
+    File {
+        name,
+        usual,
+        image: Image::Busybox,
+        why,
+    }
 }
 
 /// A file, and what of it is to run.

@@ -23,6 +23,7 @@ mod oom;
 mod parents;
 mod placement;
 mod statistics;
+mod systemd_absent;
 mod users;
 
 use hull_e2e::{Container, Lab, Spec, cgroup};
