@@ -92,12 +92,12 @@ pub(crate) async fn create(shared: &Shared, args: CreateArgs) -> Result<Created,
     trace.note("prepare");
     let (moments, holding) = prepare(shared, &args, &plan, &place).await?;
     trace.add(Who::Job, moments);
-    let prepared = Prepared {
+    let making = Making {
         plan: &plan,
         place: &place,
         holding,
     };
-    match init(shared, &args, prepared, &mut trace).await {
+    match init(shared, &args, making, &mut trace).await {
         Ok(Waiting { child, stdio, gate }) => {
             trace.note("created");
             if plan.trace {
@@ -128,7 +128,7 @@ pub(crate) async fn discard(shared: &Shared, created: Created) {
 }
 
 /// What init is made from.
-struct Prepared<'a> {
+struct Making<'a> {
     plan: &'a Plan,
     place: &'a Place,
     /// Holds the unit of systemd until init is in it.
@@ -250,14 +250,14 @@ async fn undo(shared: &Shared, plan: &Plan, place: &Place) {
 async fn init(
     shared: &Shared,
     args: &CreateArgs,
-    prepared: Prepared<'_>,
+    making: Making<'_>,
     trace: &mut Recorder,
 ) -> Result<Waiting, Error> {
-    let Prepared {
+    let Making {
         plan,
         place,
         holding,
-    } = prepared;
+    } = making;
     trace.note("streams");
     let (streams, fds) = stdio::prepare(&args.streams, place.io_owner)?;
     let new = |n: &&hull_abi::NamespacePlan| n.path.is_none();
@@ -282,10 +282,10 @@ async fn init(
     let setup = async {
         trace.note("remember init");
         remember(plan, place, child.pid())?;
-        outside::settle_ids(plan, &plan.process, &child, given(place, &streams))?;
         if let Some(job) = holding {
             job.leave(LEAVE_DEADLINE).await?;
         }
+        outside::settle_ids(plan, &plan.process, &child, given(place, &streams))?;
         trace.note("wait for init");
         let ready = until_ready(shared, plan, place, &launched.sync, &child).await?;
         trace.add(Who::Init, ready.moments);
