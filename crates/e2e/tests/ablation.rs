@@ -158,8 +158,8 @@ const PARTS: [(&str, &str, &str); 46] = [
     ),
     (
         "working directory",
-        "run",
-        "working_directory_is_set_and_made",
+        "seccomp_agent",
+        "working_directory_that_root_may_not_enter_is_entered_as_the_user",
     ),
     (
         "startContainer hooks",

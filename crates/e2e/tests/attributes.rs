@@ -7,6 +7,7 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::Path;
 
 use hull_e2e::{Container, Lab, Spec, cgroup, is_one_clear_line, procfs};
@@ -89,6 +90,39 @@ fn policy_and_nice_value_of_init_and_exec() {
     let own = json!({ "scheduler": { "policy": "SCHED_OTHER", "nice": 3 } });
     assert_eq!(scheduling(&exec_with(&c, "own", &stat, &own)), [3, 0, 0]);
     assert_eq!(scheduling_of(c.shim_pid()), [0, 0, 0]);
+}
+
+#[test]
+fn user_namespace_has_what_takes_no_right_of_the_host() {
+    let lab = Lab::new();
+    let mapped = |nice: i32| {
+        sleeper()
+            .user_namespace(200_000, 65_536)
+            .set(SCHEDULER, json!({ "policy": "SCHED_BATCH", "nice": nice }))
+            .set(
+                "/process/ioPriority",
+                json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 }),
+            )
+            .set(
+                "/linux/memoryPolicy",
+                json!({ "mode": "MPOL_BIND", "nodes": "0" }),
+            )
+    };
+    let container = |nice| {
+        let c = lab.container(&mapped(nice));
+        chown(c.upper(), Some(200_000), Some(200_000)).unwrap();
+        c
+    };
+    let c = container(5);
+    assert_eq!(scheduling_of(c.run()), [5, 0, BATCH]);
+    assert_eq!(exec(&c, "e", ["ionice"]), "best-effort: prio 6\n");
+    let parts = [
+        "process.scheduler SCHED_BATCH nice -5",
+        "not permitted",
+        "CAP_SYS_NICE",
+    ];
+    let error = container(-5).try_create().unwrap_err();
+    is_one_clear_line(error.message(), &parts);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod agent;
 
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
@@ -177,6 +178,22 @@ fn every_other_call_of_the_way_to_the_program_may_be_asked_about() {
             let execs = paths(&agent, EXECVE);
             execs.iter().any(|path| path == "/bin/sh").then_some(())
         });
+    }
+}
+
+#[test]
+fn processes_of_a_user_namespace_are_asked_about_too() {
+    for spec in with_late_and_early_filter(&script("mkdir /etc/made; exec sleep 600")) {
+        let lab = Lab::new();
+        let agent = Agent::start(lab.dir());
+        let spec = asking(&spec, agent.socket(), &["mkdir"]).user_namespace(200_000, 65_536);
+        let c = lab.container(&spec);
+        chown(c.upper(), Some(200_000), Some(200_000)).unwrap();
+        c.run();
+        was_asked(&agent, MKDIR, &["/etc/made"]);
+        let ran = c.exec("e", ["mkdir", "/etc/made-too"]);
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+        assert!(c.upper().join("etc/made-too").is_dir());
     }
 }
 
