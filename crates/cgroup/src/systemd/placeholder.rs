@@ -27,11 +27,12 @@ pub struct Placeholder {
     /// Where it came from.
     home: CgroupDir,
     dir: CgroupDir,
-    /// The limit of processes, where there was no room for us beside the container's first.
-    limit: Option<String>,
+    /// The limit of processes, which is one more while we are there.
+    limit: Option<u64>,
 }
 
-/// Makes the unit of a container and writes the limits that systemd does not know, or not exactly.
+/// Makes the unit of a container, writes the limits that systemd does not know, or not exactly, and gives
+/// the cgroup to its owner if it is to have one.
 /// This process is in it then, and must end or leave. Only for a process with a single thread.
 ///
 /// # Errors
@@ -66,11 +67,7 @@ pub fn create_scope(setup: &CgroupSetup, scope: &Scope) -> Result<Placeholder, E
 }
 
 /// What remains to be done in a unit that was made.
-fn settle(
-    setup: &CgroupSetup,
-    mount: &str,
-    path: &str,
-) -> Result<(CgroupDir, Option<String>), Error> {
+fn settle(setup: &CgroupSetup, mount: &str, path: &str) -> Result<(CgroupDir, Option<u64>), Error> {
     let own = format!("{mount}{}", own_cgroup()?);
     if own != path {
         let action = format!("find the unit's cgroup at {path}");
@@ -84,12 +81,12 @@ fn settle(
         delegate(&routes, owner)?;
     }
     let dir = CgroupDir::open(path)?;
-    // We count too, and the container's first must have a place.
-    let limit = dir
+    // We count too, and must not take anybody's place.
+    let limit: Option<u64> = dir
         .read_if_present(PIDS_MAX)?
-        .filter(|limit| limit.trim() == "1");
-    if limit.is_some() {
-        dir.write(PIDS_MAX, "2")?;
+        .and_then(|limit| limit.trim().parse().ok());
+    if let Some(limit) = limit {
+        dir.write(PIDS_MAX, &limit.saturating_add(1).to_string())?;
     }
     Ok((dir, limit))
 }
@@ -112,8 +109,8 @@ impl Placeholder {
     /// [`Error::Write`] when a file of the cgroup cannot be written.
     pub fn leave(self) -> Result<(), Error> {
         self.home.write("cgroup.procs", "0")?;
-        match &self.limit {
-            Some(limit) => self.dir.write(PIDS_MAX, limit.trim()),
+        match self.limit {
+            Some(limit) => self.dir.write(PIDS_MAX, &limit.to_string()),
             None => Ok(()),
         }
     }
