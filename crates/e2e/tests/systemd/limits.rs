@@ -202,6 +202,20 @@ fn limit_of_one_process_leaves_room_for_init() {
     unit.expect(&[("TasksMax", "1")]);
 }
 
+/// A new time namespace takes a process between the launcher and init, which counts as well.
+#[test]
+fn limit_of_processes_leaves_room_for_those_on_the_way() {
+    let lab = Lab::new();
+    let unit = Unit::of(&lab);
+    let spec = sleeper()
+        .resource("pids/limit", 2)
+        .namespace("time", None)
+        .set("/linux/timeOffsets", json!({ "monotonic": { "secs": 1000 } }));
+    let c = lab.container(&unit.around(spec));
+    let pid = c.run();
+    unit.expect_files(&[("pids.max", "2"), ("cgroup.procs", &pid.to_string())]);
+}
+
 #[test]
 fn container_without_limits_has_none() {
     let lab = Lab::new();
