@@ -82,6 +82,11 @@ pub(super) const FILES: &[File] = &[
     ),
     file("filesystem", Whole, "mounts on Debian's kernel"),
     file("user_namespace", Whole, "mapped ids on Debian's kernel"),
+    file(
+        "user_namespace_refused",
+        Nothing,
+        "users that make no sense",
+    ),
     file("pods_of_users", Nothing, "user namespaces that are joined"),
     file("time_namespace", Whole, "shifted clocks on Debian's kernel"),
     file("idmap", Whole, "owners of mounts on Debian's kernel"),
