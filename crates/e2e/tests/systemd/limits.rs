@@ -210,7 +210,10 @@ fn limit_of_processes_leaves_room_for_those_on_the_way() {
     let spec = sleeper()
         .resource("pids/limit", 2)
         .namespace("time", None)
-        .set("/linux/timeOffsets", json!({ "monotonic": { "secs": 1000 } }));
+        .set(
+            "/linux/timeOffsets",
+            json!({ "monotonic": { "secs": 1000 } }),
+        );
     let c = lab.container(&unit.around(spec));
     let pid = c.run();
     unit.expect_files(&[("pids.max", "2"), ("cgroup.procs", &pid.to_string())]);
