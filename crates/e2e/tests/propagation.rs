@@ -197,6 +197,15 @@ fn words_under_a_root_whose_whole_tree_is_shared() {
     }
 }
 
+/// A volume that asks to be shared is, whatever the mounts around it are.
+#[test]
+fn shared_volume_under_a_root_that_is_not() {
+    for kind in ["slave", "rslave"] {
+        let (top, below) = with_word("rshared", Some(kind));
+        assert_eq!((top, below), (SHARED_SLAVE, SHARED_SLAVE), "{kind:?}");
+    }
+}
+
 /// What the root itself does with events.
 #[derive(Debug, PartialEq, Eq)]
 struct RootTravel {

@@ -92,14 +92,20 @@ pub(crate) const RULES: &[Rule] = &[
         },
     },
     Rule {
-        row: "root-propagation",
-        explains: |draft, one| {
-            let word = draft.at("/linux/rootfsPropagation");
-            let about = one.key.starts_with("mount") || one.refused_by_runc("invalid argument");
-            about && (word == "shared" || word == "runbindable")
+        row: "shared-file-system",
+        explains: |_, one| {
+            let kinds = ["proc", "sysfs", "mqueue", "devpts"];
+            let of_kind = |kind: &str| one.hull_says(&format!(" of {kind} "));
+            let is_mount = one.key.starts_with("mount ") && kinds.into_iter().any(of_kind);
+            // The file system is asked before the permissions of a file, the mount after them.
+            let places = [" /proc/", " /sys/", " /dev/mqueue/"];
+            let below = places.iter().any(|place| one.key.contains(place));
+            let is_file = below && one.runc_says("EROFS") && one.hull_says("EACCES");
+            one.hull_is_read_only() && (is_mount && one.runc_says("ro") || is_file)
         },
         specimen: |draft| {
-            draft.set("/linux/rootfsPropagation", "shared");
+            draft.set("/linux/namespaces/-", json!({ "type": "network" }));
+            draft.mount("sysfs", "sysfs", "/sys", &["ro"]);
         },
     },
     Rule {

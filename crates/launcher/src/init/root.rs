@@ -107,7 +107,10 @@ pub(super) fn pivot(root: InRoot, plan: &Plan) -> Result<(), SetupError> {
         .and_then(|()| chdir("/"))
         .at(Step::PivotRoot, action)?;
     drop(root);
-    if let Some((kind, recursive)) = plan.root.propagation {
+    // Slave and private hold since before the mounts were made, and a volume that is to be shared all the
+    // same stays so.
+    let late = |kind: Propagation| matches!(kind, Propagation::Shared | Propagation::Unbindable);
+    if let Some((kind, recursive)) = plan.root.propagation.filter(|(kind, _)| late(*kind)) {
         // Before the pivot a shared root would have been refused. Mounts have words of their own, which
         // stand unless this is for the whole tree.
         let mut flags = propagation_flag(kind);
