@@ -40,6 +40,9 @@ endif
 # inherit and `hull` heeds; the tests send them.
 DEFAULT_SIGNALS := env --default-signal
 
+# Fails if anything of the machine is another than before: mounts, cgroups, names in /run, ...
+FOOTPRINT := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-footprint --
+
 HULL_VM_RUN := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-vm
 
 .DEFAULT_GOAL := help
@@ -78,7 +81,8 @@ endif
 		--features hull-shim/fault-points
 	$(CARGO) test --locked -p hull-wasm-compiler
 	HULL_WASMC=$(RELEASE)/hull-wasmc $(CARGO) test --locked -p hull-wasm-runner
-	$(DEFAULT_SIGNALS) $(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
+	$(CARGO) test --no-run --locked -p hull-e2e
+	$(DEFAULT_SIGNALS) $(FOOTPRINT) $(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
 ifeq ($(VM),no)
 	@echo "test: VM=no: NOTHING WAS TESTED ON UNIFIED CGROUPS AND ON DEBIAN'S KERNEL" >&2
 else
