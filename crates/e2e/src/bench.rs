@@ -28,6 +28,7 @@ mod ctr;
 mod docs;
 mod exec;
 mod floor;
+mod full;
 mod machine;
 mod measure;
 mod memory;
@@ -61,9 +62,10 @@ enum When {
 /// A row of the benchmark: its name on the command line, and what measures it.
 type Row = (&'static str, When, fn(&Plan) -> Result<Vec<Table>>);
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 17] = [
     ("size", When::Always, size::measure),
     ("task", When::Always, task::measure),
+    ("full", When::Always, full::measure),
     ("exec", When::Always, exec::measure),
     ("counts", When::Always, counts::measure),
     ("memory", When::Always, memory::measure),
@@ -85,7 +87,7 @@ const USAGE: &str = "usage: hull-bench [--percent N] [--all] [--check] [--docs] 
   --all         the rows that take long as well: crowd execs-soak
   --check       run what has a budget in docs/performance.md; exit status 1 if one is passed
   --docs        put the figures and charts into docs/
-  ROW           size task exec counts memory stdout parallel
+  ROW           size task full exec counts memory stdout parallel
                 wasm wasm-cold wasm-memory wasm-parallel wasm-process
                 ctr ctr-newest crowd execs-soak; all but the last two unless told";
 

@@ -59,8 +59,13 @@ impl Times {
 impl<'bed> Cell<'bed> {
     /// A container with ctr's default spec that runs `args` with FIFOs for its output.
     pub(super) fn make(bed: &'bed Bed, peer: &'bed Peer, args: &[&str]) -> Result<Self> {
+        Self::with_spec(bed, peer, Spec::new(args.iter().copied()))
+    }
+
+    /// The same with this spec.
+    pub(super) fn with_spec(bed: &'bed Bed, peer: &'bed Peer, spec: Spec) -> Result<Self> {
         let id = bed.id();
-        let spec = Spec::new(args.iter().copied()).cgroup(&format!("{}/{id}", bed.cgroup(peer)));
+        let spec = spec.cgroup(&format!("{}/{id}", bed.cgroup(peer)));
         let bundle = Bundle::make(&bed.dir().join("bundles").join(&id), &spec)?;
         let stdio = Stdio::make(&bed.dir().join("stdio"), &id, Streams::OUTPUT)?;
         let snapshot = bed.dir().join("snapshots").join(&id);

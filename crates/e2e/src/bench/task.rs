@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use hull_client::Spec;
+
 use super::account::{self, Account};
 use super::bed::Bed;
 use super::cell::{Cell, Times, runtime};
@@ -21,7 +23,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let entries = plan.peers.iter().map(|peer| Entry {
         name: peer.name.clone(),
         peer,
-        args: &["true"],
+        spec: Spec::new(["true"]),
     });
     let entries: Vec<Entry<'_>> = entries.collect();
     let bed = Bed::make()?;
@@ -94,11 +96,11 @@ impl Calls {
     }
 }
 
-/// A line of the tables: a peer, and what its containers run.
+/// A line of the tables: a peer, and what its containers are.
 pub(super) struct Entry<'plan> {
     pub(super) name: String,
     pub(super) peer: &'plan Peer,
-    pub(super) args: &'static [&'static str],
+    pub(super) spec: Spec,
 }
 
 /// The figures of [`alone`].
@@ -121,7 +123,7 @@ pub(super) fn alone(bed: &Bed, entries: &[Entry<'_>], rounds: usize) -> Result<V
     for round in 0..WARM_UP + rounds {
         progress("lone containers", round, WARM_UP + rounds);
         for (entry, (started, deleted, calls)) in entries.iter().zip(&mut series) {
-            let cell = Cell::make(bed, entry.peer, entry.args)?;
+            let cell = Cell::with_spec(bed, entry.peer, entry.spec.clone())?;
             let account = bed.account(entry.peer)?;
             let before = account.used();
             let (address, start) = cell.start_shim()?;
@@ -169,7 +171,7 @@ pub(super) fn in_pod(
     for round in 0..WARM_UP + rounds {
         progress("containers of a running shim", round, WARM_UP + rounds);
         for ((entry, pod), calls) in entries.iter().zip(&pods).zip(&mut series) {
-            let cell = Cell::make(bed, entry.peer, entry.args)?;
+            let cell = Cell::with_spec(bed, entry.peer, entry.spec.clone())?;
             let before = pod.account.used();
             let times = client.block_on(cell.run(&pod.task))?;
             account::rest(std::slice::from_ref(&pod.account));

@@ -7,6 +7,8 @@ pub(super) mod memory;
 pub(super) mod parallel;
 pub(super) mod process;
 
+use hull_client::Spec;
+
 use super::bed::Bed;
 use super::report::{Comparison, Table};
 use super::task::{self, Entry};
@@ -52,10 +54,10 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
 /// hello.wasm, and what is native in the same image: nothing at all, and one that prints a line too.
 fn entries(plan: &Plan) -> Result<[Entry<'_>; 3]> {
     let peer = plan.hull()?;
-    let entry = |name: &str, args| Entry {
+    let entry = |name: &str, args: &[&str]| Entry {
         name: name.to_owned(),
         peer,
-        args,
+        spec: Spec::new(args.iter().copied()),
     };
     Ok([
         entry("hello.wasm", &[HELLO]),
