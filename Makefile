@@ -40,6 +40,9 @@ endif
 # inherit and `hull` heeds; the tests send them.
 DEFAULT_SIGNALS := env --default-signal
 
+# The hierarchies of cgroup v1 that this machine has.
+V1 := $(shell awk '$$3 == "cgroup" { print $$2 }' /proc/mounts)
+
 # Fails if anything of the machine is another than before: mounts, cgroups, names in /run, ...
 FOOTPRINT := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-footprint --
 
@@ -83,6 +86,13 @@ endif
 	HULL_WASMC=$(RELEASE)/hull-wasmc $(CARGO) test --locked -p hull-wasm-runner
 	$(CARGO) test --no-run --locked -p hull-e2e
 	$(DEFAULT_SIGNALS) $(FOOTPRINT) $(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
+ifeq ($(V1),)
+	@echo "test: this machine has no cgroup v1: NOTHING WAS TESTED ON V1 OF A HOST, AND NOTHING BESIDE RUNC" >&2
+else
+	$(CARGO) test --locked -p hull-cgroup --test host
+	$(DEFAULT_SIGNALS) $(FOOTPRINT) $(CARGO) test --locked -p hull-e2e --test hybrid --test differential \
+		-- --test-threads=$(E2E_THREADS)
+endif
 ifeq ($(VM),no)
 	@echo "test: VM=no: NOTHING WAS TESTED ON UNIFIED CGROUPS AND ON DEBIAN'S KERNEL" >&2
 else
@@ -112,7 +122,9 @@ vm-all: deps build images ## run every test in it that can run there; long
 check: build layers ## formatting, lints, docs, crate arrows, licences, no NSS in the binaries
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --locked -p hull-e2e --test unified --test legacy --test systemd -- -D warnings
+	$(CARGO) clippy --locked -p hull-e2e --test unified --test legacy --test systemd --test hybrid \
+		--test differential -- -D warnings
+	$(CARGO) clippy --locked -p hull-cgroup --test host -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps
 	.ci/nss.sh $(BINARIES:%=$(RELEASE)/%)
 	@if command -v cargo-deny >/dev/null; then \

@@ -153,7 +153,7 @@ fn without_numbers(text: &str) -> String {
     words
         .map(|word| {
             let digits = word.trim_end_matches(|c: char| !c.is_ascii_digit());
-            if digits.len() > 1 {
+            if !matches!(digits, "" | "0" | "1") {
                 word.replace(digits, "N")
             } else {
                 word.to_owned()
