@@ -26,7 +26,7 @@ const FEATURES_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/f
 /// Versions of the OCI spec: the first stable one, and the last whose every field is either
 /// honoured or refused by name.
 const OCI_VERSION_MIN: &str = "1.0.0";
-const OCI_VERSION_MAX: &str = "1.2.1";
+const OCI_VERSION_MAX: &str = "1.3.0";
 
 /// Attributes that also have a form for whole trees, with an `r` in front.
 const MOUNT_ATTRIBUTES: [&str; 18] = [
