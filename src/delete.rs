@@ -12,6 +12,7 @@ use crate::events::timestamp;
 use crate::start::{ADDRESS_FILE, print, socket};
 use crate::state_file::{self, StateFile};
 use containerd_shim_protos::api::DeleteResponse;
+use hull_abi::CgroupPaths;
 use hull_sys::{Errno, pidfd};
 use nix::sys::signal::Signal;
 use protobuf::{Message, MessageField};
@@ -85,6 +86,10 @@ pub(crate) fn delete(args: &Args) -> Result<(), Error> {
 /// Kills what is left, removes the cgroup, unmounts the root file system.
 fn clean_up(state: &StateFile) -> Result<(), Error> {
     let deadline = Instant::now() + KILL_DEADLINE;
+    if state.pid <= 0 && !falls_empty(&state.cgroup, deadline) {
+        log::warn!("{:?} is in use by others and stays", state.cgroup);
+        return unmount(state);
+    }
     let init = kill_init(state);
     let killed = hull_cgroup::kill_within(&state.cgroup, KILL_DEADLINE).map_err(Error::from);
     let gone =
@@ -92,6 +97,19 @@ fn clean_up(state: &StateFile) -> Result<(), Error> {
     let removed = hull_cgroup::remove_within(&state.cgroup, UNIT_DEADLINE).map_err(Error::from);
     let unmounted = unmount(state);
     gone.and(killed).and(removed).and(unmounted)
+}
+
+/// Whether nothing is in the cgroup, or no more by the deadline. Before the daemon has written down an init
+/// process, the cgroup may turn out to be somebody else's; a process of ours that is there already ends by
+/// itself, since nobody talks to it any more.
+fn falls_empty(cgroup: &CgroupPaths, deadline: Instant) -> bool {
+    while hull_cgroup::is_populated(cgroup).unwrap_or(false) {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
 }
 
 /// Kills a compilation that the daemon had begun for the container, and removes its cgroup. The state

@@ -356,8 +356,11 @@ impl Plan {
         let is_alone = self.has_new_namespace(NamespaceKind::Cgroup);
         // A later mount hides an earlier one.
         let view = self.mounts.iter().rfind(|m| m.destination == CGROUP_VIEW)?;
-        let is_writable =
-            view.source == MountSource::Cgroup && !view.set.contains(MountFlags::RDONLY);
+        let is_readonly = view
+            .set
+            .with(view.set_recursive)
+            .contains(MountFlags::RDONLY);
+        let is_writable = view.source == MountSource::Cgroup && !is_readonly;
         let user = self.process.user.uid;
         let owner = if !self.has_namespace(NamespaceKind::User) {
             Some(user)

@@ -45,6 +45,8 @@ pub fn remove_within(paths: &CgroupPaths, limit: Duration) -> Result<(), Error> 
         removed = removed.and(remove_tree(path));
     }
     match stopped {
+        // Without its cgroup there is no unit any more, whatever systemd could not be told.
+        Err(Error::Systemd { .. }) if removed.is_ok() => removed,
         Err(error) if error.errno() == Errno::ETIMEDOUT as i32 => removed,
         stopped => stopped.and(removed),
     }

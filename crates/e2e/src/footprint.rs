@@ -45,7 +45,7 @@ impl Footprint {
         let mountinfo = text(Path::new("/proc/self/mountinfo"));
         lines.extend(mounts(&mountinfo));
         for hierarchy in hierarchies(&mountinfo) {
-            directories(&hierarchy, &mut lines);
+            groups(&hierarchy, &mut lines);
         }
         for tree in TREES {
             names(Path::new(tree), &mut lines);
@@ -100,13 +100,27 @@ fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Every cgroup, which is a directory; what is in its files comes and goes.
-fn directories(dir: &Path, lines: &mut BTreeSet<String>) {
-    lines.insert(format!("cgroup: {}", dir.display()));
-    for entry in entries(dir) {
-        if is_own_directory(&entry) {
-            directories(&entry, lines);
+/// The groups at the top of a hierarchy, which is where those of containers begin, and all that bear our
+/// name. What is further down in the groups of others, who run us for example, comes and goes.
+fn groups(hierarchy: &Path, lines: &mut BTreeSet<String>) {
+    for group in entries(hierarchy) {
+        if is_own_directory(&group) {
+            lines.insert(format!("cgroup: {}", group.display()));
+            our_groups(&group, lines);
         }
+    }
+}
+
+fn our_groups(dir: &Path, lines: &mut BTreeSet<String>) {
+    for group in entries(dir) {
+        if !is_own_directory(&group) {
+            continue;
+        }
+        let name = group.file_name().unwrap_or_default();
+        if name.to_string_lossy().contains("hull") {
+            lines.insert(format!("cgroup: {}", group.display()));
+        }
+        our_groups(&group, lines);
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The part that is left out, and the file and the test that notice it.
-const PARTS: [(&str, &str, &str); 46] = [
+const PARTS: [(&str, &str, &str); 47] = [
     (
         "join cgroup",
         "cgroup",
@@ -177,6 +177,11 @@ const PARTS: [(&str, &str, &str); 46] = [
         "limits_oom_score_umask_and_capabilities_are_set_for_init_and_exec",
     ),
     (
+        "propagation of devices",
+        "user_namespace",
+        "nothing_is_mounted_on_the_hosts_devices",
+    ),
+    (
         "propagation of copies",
         "user_namespace",
         "nothing_is_mounted_on_the_host_through_a_shared_volume",
@@ -229,8 +234,12 @@ fn no_part_of_the_way_into_a_container_can_be_left_out_unnoticed() {
     let binaries = binaries();
     let mut unnoticed = Vec::new();
     // A process is born in its unified cgroup: only those of v1 are to be joined.
-    let joins = cgroup::hierarchies().iter().any(|hierarchy| !hierarchy.unified);
-    let parts = PARTS.iter().filter(|(part, ..)| joins || *part != "join cgroup");
+    let joins = cgroup::hierarchies()
+        .iter()
+        .any(|hierarchy| !hierarchy.unified);
+    let parts = PARTS
+        .iter()
+        .filter(|(part, ..)| joins || *part != "join cgroup");
     for &(part, file, test) in parts {
         let complete = told(&run(&files[file], test, &binaries, ""));
         assert!(

@@ -6,7 +6,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use hull_e2e::{Case, Container, HookKind, Lab, Ran, Spec, Streams, is_one_clear_line, procfs};
+use hull_e2e::apart::mountinfo;
+use hull_e2e::{
+    Case, Container, HookKind, Lab, Ran, Spec, Streams, in_own_mounts, is_one_clear_line, procfs,
+};
 use serde_json::json;
 
 /// The host's id of root in the containers.
@@ -210,6 +213,24 @@ fn nothing_is_mounted_on_the_host_through_a_shared_volume() {
     umount2(&dir, MntFlags::MNT_DETACH).unwrap();
     assert!(inside.contains(" /vol/sub tmpfs "), "{inside}");
     assert!(on_host.is_empty(), "{on_host:?}");
+}
+
+/// systemd makes /dev shared, and the container's nodes are copies of the host's.
+#[test]
+fn nothing_is_mounted_on_the_hosts_devices() {
+    in_own_mounts(|| {
+        let lab = Lab::new();
+        let text = "mount -o bind /etc/group /dev/null && echo ready; sleep 600";
+        let spec = with_capabilities(script(text), &["CAP_SYS_ADMIN"]);
+        let mut c = container(&lab, &spec, Streams::OUTPUT);
+        c.run();
+        c.read_until("ready");
+        let inside = c.exec("e", ["head", "-c", "4", "/dev/null"]).stdout;
+        assert_eq!(inside, "root");
+        let host = mountinfo();
+        let covered = host.lines().filter(|line| line.contains(" /dev/null "));
+        assert_eq!(covered.collect::<Vec<_>>(), [""; 0]);
+    });
 }
 
 #[test]

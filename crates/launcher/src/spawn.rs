@@ -175,8 +175,9 @@ fn on_cpus(
         .at(Step::Clone, action)
         .blame(Blame::Caller)?;
     let cloned = clone();
-    if !matches!(cloned, Ok(Cloned::Child)) {
-        sched::set_affinity(&before).at(Step::Clone, || "reset the cpu affinity".to_owned())?;
+    if !matches!(cloned, Ok(Cloned::Child)) && sched::set_affinity(&before).is_err() {
+        // Everything else would be bound too. The daemon starts another launcher.
+        process::exit_now(1);
     }
     Ok(cloned)
 }

@@ -110,7 +110,11 @@ impl Placeholder {
     pub fn leave(self) -> Result<(), Error> {
         self.home.write("cgroup.procs", "0")?;
         match self.limit {
-            Some(limit) => self.dir.write(PIDS_MAX, &limit.to_string()),
+            Some(limit) => match self.dir.write(PIDS_MAX, &limit.to_string()) {
+                // The container's first has ended already, and the unit with it: that says why.
+                Err(error) if error.is_absent() => Ok(()),
+                written => written,
+            },
             None => Ok(()),
         }
     }

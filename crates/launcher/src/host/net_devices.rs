@@ -12,6 +12,8 @@ use std::os::fd::OwnedFd;
 const STEP: Step = Step::NetDevices;
 /// How many numbers are tried for a template, as many as the kernel itself tries.
 const MAX_NUMBER: u32 = 32_768;
+/// `IFNAMSIZ` of `linux/if.h` without the NUL.
+const LONGEST_NAME: usize = 15;
 
 /// A network namespace: what it is called to move a device there, and who answers for it.
 struct Namespace {
@@ -146,6 +148,9 @@ impl Way {
         }
         for number in 0..MAX_NUMBER {
             let name = wanted.name.replacen("%d", &number.to_string(), 1);
+            if name.len() > LONGEST_NAME {
+                break;
+            }
             if !self.is_taken(&name).at(STEP, || describe(wanted))? {
                 return Ok(name);
             }

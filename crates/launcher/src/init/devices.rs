@@ -6,9 +6,10 @@ use crate::failure::{At, Blamed, because};
 use crate::fault;
 use hull_abi::{Blame, Device, NamespaceKind, Plan, SetupError, Step};
 use hull_sys::fs::{InRoot, ensure_symlink, is_symlink};
-use hull_sys::mount::{clone_tree_at, move_mount};
+use hull_sys::mount::{MountAttr, clone_tree_at, move_mount, set_attr};
 use hull_sys::{Errno, fd};
 use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, fstat, makedev, mknodat, umask};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -112,7 +113,16 @@ pub(super) fn host_node(device: &Device) -> Result<OwnedFd, SetupError> {
         );
         return Err(because(Step::Devices, Blame::Caller, action(), &cause));
     }
-    clone_tree_at(&node, false).at(Step::Devices, action)
+    let tree = clone_tree_at(&node, false).at(Step::Devices, action)?;
+    // No peer of the host's /dev any more: what the container mounts on its node would appear there.
+    if !fault::leaves_out("propagation of devices") {
+        let attr = MountAttr {
+            propagation: MsFlags::MS_PRIVATE.bits(),
+            ..MountAttr::default()
+        };
+        set_attr(&tree, attr, false).at(Step::Devices, action)?;
+    }
+    Ok(tree)
 }
 
 /// Binds a node where there is nothing yet or an ordinary file, which may be another node.
