@@ -99,7 +99,7 @@ pub(super) const FILES: &[File] = &[
         "containerd and ctr: Go programs start slowly",
     ),
     file("io", Few(IO), "streams; large ones are slow"),
-    file("wasm_memory", Few(WASM_MEMORY), "memory limits of guests"),
+    file("wasm_memory", Nothing, "memory limits of guests"),
     file(
         "wasm_isolation",
         Few(WASM_ISOLATION),
@@ -198,13 +198,6 @@ const RUN: &[&str] = &[
 const WASM_ISOLATION: &[&str] = &[
     "namespaces_and_cgroup_are_the_containers",
     "runner_has_no_capability_and_a_filter_whatever_the_spec_grants",
-];
-const WASM_MEMORY: &[&str] = &[
-    "compiling_is_not_charged_to_the_container",
-    "ctr_flag_limits_the_guest",
-    "exec_has_the_limit_of_its_container",
-    "guest_that_takes_all_is_refused_and_goes_on",
-    "update_changes_the_limit_of_the_cgroup",
 ];
 
 const fn file(name: &'static str, usual: Usual, why: &'static str) -> File {

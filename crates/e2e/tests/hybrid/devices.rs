@@ -14,7 +14,7 @@ fn list(group: &Group) -> Vec<String> {
 }
 
 /// What every container has.
-const DEFAULTS: [&str; 12] = [
+const DEFAULTS: [&str; 11] = [
     "b *:* m",
     "c *:* m",
     "c 10:200 rwm",
@@ -25,7 +25,6 @@ const DEFAULTS: [&str; 12] = [
     "c 1:8 rwm",
     "c 1:9 rwm",
     "c 5:0 rwm",
-    "c 5:1 rwm",
     "c 5:2 rwm",
 ];
 

@@ -78,7 +78,17 @@ fn look_around(c: &Container<'_>, group: &Path) {
         "active\nactive"
     );
     assert_eq!(ask(c, "first", ["cat", "/proc/1/comm"]), "systemd");
-    // It has moved itself, and an exec goes where it is.
+    // Its own groups have controllers as long as one of its services has a limit.
+    let holder = [
+        "systemd-run",
+        "--quiet",
+        "--unit=holder",
+        "--property=MemoryMax=64M",
+        "sleep",
+        "600",
+    ];
+    ask(c, "holder", holder);
+    // It has moved itself, and then an exec can only go where it is.
     assert_eq!(fs::read_to_string(group.join("cgroup.procs")).unwrap(), "");
     assert_eq!(
         ask(c, "where", ["cat", "/proc/self/cgroup"]),
