@@ -206,15 +206,27 @@ mod tests {
         std::os::unix::fs::symlink("/", dir.join("link")).unwrap();
         let mut lines = BTreeSet::new();
         names(&dir, &mut lines);
-        let mut cgroups = BTreeSet::new();
-        directories(&dir, &mut cgroups);
         fs::remove_dir_all(&dir).unwrap();
         assert_eq!(lines.len(), 3, "{lines:?}");
         for name in ["below", "below/file", "link"] {
             let path = dir.join(name).display().to_string();
             assert!(lines.iter().any(|line| line.ends_with(&path)), "{name}");
         }
-        assert_eq!(cgroups.len(), 2, "{cgroups:?}");
+    }
+
+    #[test]
+    fn groups_at_the_top_count_and_those_of_our_name() {
+        let dir = std::env::temp_dir().join(format!("hull-groups-{}", std::process::id()));
+        for group in ["top", "top/others", "top/others/hull-e2e-1"] {
+            fs::create_dir_all(dir.join(group)).unwrap();
+        }
+        fs::write(dir.join("cgroup.procs"), "").unwrap();
+        let mut lines = BTreeSet::new();
+        groups(&dir, &mut lines);
+        fs::remove_dir_all(&dir).unwrap();
+        let wanted = ["top", "top/others/hull-e2e-1"];
+        let wanted = wanted.map(|group| format!("cgroup: {}", dir.join(group).display()));
+        assert_eq!(lines, BTreeSet::from(wanted));
     }
 
     #[test]

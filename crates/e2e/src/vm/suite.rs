@@ -77,7 +77,7 @@ pub(super) const FILES: &[File] = &[
     ),
     file(
         "attributes",
-        Whole,
+        Nothing,
         "scheduling and NUMA policy on Debian's kernel",
     ),
     file("filesystem", Whole, "mounts on Debian's kernel"),
@@ -89,10 +89,10 @@ pub(super) const FILES: &[File] = &[
     ),
     file("pods_of_users", Nothing, "user namespaces that are joined"),
     file("time_namespace", Whole, "shifted clocks on Debian's kernel"),
-    file("idmap", Whole, "owners of mounts on Debian's kernel"),
+    file("idmap", Nothing, "owners of mounts on Debian's kernel"),
     file("lifecycle", Whole, "every verb"),
-    file("hooks", Whole, "all six kinds"),
-    file("net_devices", Whole, "network devices on Debian's kernel"),
+    file("hooks", Nothing, "all six kinds"),
+    file("net_devices", Nothing, "network devices on Debian's kernel"),
     file(
         "run",
         Few(RUN),
@@ -107,7 +107,7 @@ pub(super) const FILES: &[File] = &[
     ),
     file(
         "create_errors",
-        Few(CREATE_ERRORS),
+        Nothing,
         "nothing is left of a failed create",
     ),
     file("crash", Few(CRASH), "clean-up after killed processes"),
@@ -168,11 +168,6 @@ pub(super) const FILES: &[File] = &[
     file("wasm_soak", Host, "long"),
 ];
 
-const CREATE_ERRORS: &[&str] = &[
-    "failing_create_runtime_hook",
-    "id_can_be_used_right_after_a_failure",
-    "missing_mount_source",
-];
 const CRASH: &[&str] = &[
     "delete_cleans_up_after_a_killed_daemon",
     "delete_cleans_up_a_container_in_the_hosts_pid_namespace",
