@@ -99,13 +99,13 @@ fn spec(namespaces: &[&str]) -> Result<Spec> {
 /// Files that every kernel has.
 const FILES: [&str; 10] = [
     "acct",
-    "cap_last_cap",
+    "printk",
     "core_pattern",
     "ctrl-alt-del",
     "dmesg_restrict",
     "hotplug",
     "kptr_restrict",
     "modprobe",
-    "osrelease",
+    "randomize_va_space",
     "panic",
 ];
