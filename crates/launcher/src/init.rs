@@ -202,8 +202,8 @@ pub(crate) fn run_exec(
     fault::exec_point(Step::Namespaces)?;
     let in_user_namespace = plan.namespaces.contains(&NamespaceKind::User);
     let procfs = if in_user_namespace {
-        // From inside, where only masked ones are to be seen, it could not be made.
-        namespaces::join_container(&init, &aimed_at(&plan))?;
+        // From inside, where only masked ones are to be seen, it could not be made. It shows the host's
+        // processes, and is closed before the program runs.
         Procfs::open_if_needed(&plan.process, &[])?
     } else {
         None
@@ -224,12 +224,6 @@ pub(crate) fn run_exec(
         Side::Between => Ok(()),
         Side::GoesOn => become_exec(sync, &plan, keyring.as_deref(), procfs),
     }
-}
-
-/// The namespace that a private procfs shows.
-fn aimed_at(plan: &ExecPlan) -> Vec<NamespaceKind> {
-    let kinds = plan.namespaces.iter().copied();
-    kinds.filter(|kind| *kind == NamespaceKind::Pid).collect()
 }
 
 fn become_exec(
