@@ -5,7 +5,7 @@ DESTDIR ?=
 CARGO ?= cargo
 # The end-to-end tests share one machine's mounts, cgroups and two cores.
 E2E_THREADS ?= 2
-# CLIENTS=no leaves out containerd 2.x and its tests, for machines without a recent Go.
+# CLIENTS=no leaves out containerd 2.x, crictl and their tests, for machines without a recent Go.
 CLIENTS ?= yes
 # How long `make fuzz` fuzzes, and how many configs `make test-soak` gives to runc and hull.
 FUZZ_SECONDS ?= 600
@@ -21,6 +21,9 @@ BINARIES := containerd-shim-hull-v1 hull hull-wasm hull-wasmc
 # the compiler for release takes minutes.
 WASM := hull-wasm-engine hull-wasm-runner hull-wasm-compiler
 
+# All other crates but the one of the end-to-end tests and the bench's yardstick.
+UNITS := --workspace --exclude hull-e2e --exclude hull-null-shim $(WASM:%=--exclude %) --features hull-shim/fault-points
+
 # What tests, demo and bench run: the release build, never a second one.
 export HULL_BIN_DIR := $(RELEASE)
 export HULL_IMAGES := $(CURDIR)/target/images
@@ -28,7 +31,7 @@ export HULL_CLIENTS := $(if $(filter no,$(CLIENTS)),,$(CURDIR)/target/clients)
 export HULL_VM := $(CURDIR)/target/vm
 
 # Left to right: containerd and its clients, what the build needs, what the tests look with.
-PACKAGES := containerd runc busybox-static \
+PACKAGES := containerd runc containernetworking-plugins busybox-static \
 	gcc g++ libc6-dev binutils libseccomp-dev pkg-config protobuf-compiler python3 \
 	clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 \
 	strace lsof iproute2 procps util-linux
@@ -50,7 +53,8 @@ HULL_VM_RUN := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-vm
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build images clients demo test test-soak fuzz vm vm-all check layers bench bench-check null-shim install clean
+.PHONY: help deps build images images-full clients demo test test-programs test-full test-soak test-soak-contract fuzz vm vm-all \
+	check layers bench bench-check wasmtime null-shim install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,24 +72,31 @@ build: ## build the release binaries
 images: ## build the test images into target/images
 	$(CARGO) run --quiet --locked -p hull-images -- build $(HULL_IMAGES)
 
-clients: ## build containerd 2.x and runc from their Go modules into target/clients
+# Python and JavaScript with their interpreters: components of 18 and 13 MB.
+images-full: ## build the large test guests with tools from PyPI and npm, which go to target/guest-tools
+	@.ci/guest-tools.sh $(CURDIR)/target/guest-tools
+	$(CARGO) run --quiet --locked -p hull-images -- full $(HULL_IMAGES) $(CURDIR)/target/guest-tools
+
+clients: ## build containerd 2.x, runc and crictl from their Go modules into target/clients
 	@.ci/clients.sh target/clients
 
 demo: deps build images ## run containers without and with containerd and show what happens (root)
 	$(CARGO) run --quiet --locked -p hull-e2e --bin hull-demo
 
-test: deps build images ## run every test (root)
+# Linking the release binaries keeps one processor busy for ten minutes; another compiles the tests meanwhile.
+test: deps ## run every test (root)
+	@$(MAKE) --no-print-directory build & build=$$!; \
+		$(MAKE) --no-print-directory images test-programs; made=$$?; \
+		wait $$build && exit $$made
 ifneq ($(CLIENTS),no)
 	@$(MAKE) --no-print-directory clients || \
-		echo "test: the tests on containerd 2.x will fail; make test CLIENTS=no leaves them out" >&2
+		echo "test: the tests on containerd 2.x and of CRI will fail; make test CLIENTS=no leaves them out" >&2
 endif
-	$(CARGO) test --locked --workspace --exclude hull-e2e --exclude hull-null-shim \
-		$(WASM:%=--exclude %) \
-		--features hull-shim/fault-points
+	$(CARGO) test --locked $(UNITS)
 	$(CARGO) test --locked -p hull-wasm-compiler
 	HULL_WASMC=$(RELEASE)/hull-wasmc $(CARGO) test --locked -p hull-wasm-runner
-	$(CARGO) test --no-run --locked -p hull-e2e
 	$(DEFAULT_SIGNALS) $(FOOTPRINT) $(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
+	@echo "test: the guests in Python and JavaScript have a test of their own: make test-full" >&2
 ifeq ($(V1),)
 	@echo "test: this machine has no cgroup v1: NOTHING WAS TESTED ON V1 OF A HOST, AND NOTHING BESIDE RUNC" >&2
 else
@@ -99,13 +110,28 @@ else
 	$(HULL_VM_RUN)
 endif
 
+test-programs:
+	$(CARGO) test --no-run --locked $(UNITS)
+	$(CARGO) test --no-run --locked -p hull-wasm-compiler
+	$(CARGO) test --no-run --locked -p hull-wasm-runner
+	$(CARGO) test --no-run --locked -p hull-e2e
+
+test-full: deps build images images-full ## run the tests of the large guests; needs Node.js 20 and Python's venv (root)
+	$(DEFAULT_SIGNALS) $(CARGO) test --locked -p hull-e2e --test wasm_full -- --test-threads=1
+
 # What `make test` does with a fixed seed and a few cases, with others and many; and what takes long.
-test-soak: deps build images clients ## run the tests that get better with time; about an hour (root)
+test-soak: deps build images clients test-soak-contract ## run the tests that get better with time; about an hour (root)
 	$(DEFAULT_SIGNALS) HULL_DIFFERENTIAL_SEED=$$(date +%s)000000 HULL_DIFFERENTIAL_CASES=$(SOAK_CASES) \
 		$(CARGO) test --locked -p hull-e2e --test differential
+	@$(MAKE) --no-print-directory fuzz
+
+# Crowds, 5,000 lives, 200,000 execs: bounds on growth and on how long the daemon may be busy. Half an hour at most.
+test-soak-contract: deps build images clients
+	$(DEFAULT_SIGNALS) HULL_SOAK=1 $(CARGO) test --locked -p hull-e2e --test load --test io_load \
+		-- --test-threads=1 --nocapture
 	$(DEFAULT_SIGNALS) $(CARGO) test --locked -p hull-e2e --test soak --test wasm_soak --test races \
 		-- --test-threads=$(E2E_THREADS)
-	@$(MAKE) --no-print-directory fuzz
+	$(CARGO) run --release --locked -p hull-e2e --bin hull-bench -- --check --percent 100 execs-soak
 
 fuzz: ## fuzz the lowering of configs for FUZZ_SECONDS seconds
 	@.ci/fuzz.sh $(TARGET)/fuzz $(FUZZ_SECONDS)
@@ -123,7 +149,7 @@ check: build layers ## formatting, lints, docs, crate arrows, licences, no NSS i
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p hull-e2e --test unified --test legacy --test systemd --test hybrid \
-		--test differential -- -D warnings
+		--test differential --test wasm_full -- -D warnings
 	$(CARGO) clippy --locked -p hull-cgroup --test host -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps
 	.ci/nss.sh $(BINARIES:%=$(RELEASE)/%)
@@ -141,6 +167,10 @@ bench: build images clients null-shim ## measure hull beside containerd's runc s
 
 bench-check: build images clients null-shim ## fail when a budget of docs/performance.md is passed (root)
 	$(CARGO) run --release --locked -p hull-e2e --bin hull-bench -- --check
+
+# What the bench sets hull's servers beside; no other target needs it.
+wasmtime: ## build wasmtime of the version that hull has, for the bench
+	$(CARGO) install --locked --quiet --root $(CURDIR)/target/clients wasmtime-cli@48.0.8
 
 # The yardstick of the bench; no other target needs it and nothing installs it.
 null-shim:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the real clients that the tests drive beside Debian's containerd 1.6: containerd 2.x with
-# its ctr and runc shim, and runc. They come from their Go modules at the versions pinned here, so
+# its ctr and runc shim, runc, and crictl. They come from their Go modules at the versions pinned here, so
 # that nothing is downloaded as a binary and the Go checksum database vouches for the sources.
 #
 # usage: clients.sh DIR     (binaries and one stamp file per module go to DIR)
@@ -8,6 +8,7 @@ set -euo pipefail
 
 containerd_version=v2.4.2
 runc_version=v1.5.2
+cri_tools_version=v1.36.0
 # What the go directive of the newest of the modules above asks for.
 minimum_go=1.26.6
 
@@ -64,4 +65,18 @@ if ! built "$dir" containerd "$containerd_version" containerd ctr containerd-shi
   CGO_ENABLED=0 install_go containerd "$containerd_version" \
     "-X $containerd/version.Version=$containerd_version" "" \
     "$containerd/cmd/ctr" "$containerd/cmd/containerd-shim-runc-v2" "$containerd/cmd/containerd"
+fi
+
+# Built in the module's own directory, so that its go.sum and its replacements are the ones that count.
+if ! built "$dir" crictl "$cri_tools_version" crictl; then
+  require_go
+  echo "clients: building crictl $cri_tools_version" >&2
+  export GOTOOLCHAIN=local GOFLAGS=''
+  # Elsewhere than in a module, or go would read that one's go.mod.
+  source=$(cd / && go mod download -json "sigs.k8s.io/cri-tools@$cri_tools_version" |
+    sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  CGO_ENABLED=0 nice go build -C "$source" -mod=readonly -trimpath -buildvcs=false \
+    -ldflags "-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=$cri_tools_version" \
+    -o "$dir/crictl" ./cmd/crictl
+  echo "$cri_tools_version" >"$dir/.crictl.stamp"
 fi

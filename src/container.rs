@@ -22,8 +22,8 @@ use crate::launch::{Created, Place};
 use crate::lifecycle::Status;
 use crate::process::{Exit, Phase, Process};
 use crate::stdio::Stdio;
-use hull_abi::{ExecId, ExecPlan, Plan, SetupError};
-use hull_cgroup::OomWatch;
+use crate::turn;
+use hull_abi::{ExecId, ExecPlan, Payload, Plan, SetupError};
 use hull_launcher::client::{ChildProcess, SyncSocket};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,8 +52,8 @@ enum Outcome {
     Ended { exec: Option<ExecId>, exit: Exit },
     /// What init left behind was killed, or that was given up.
     LeftoversKilled,
-    /// Execs that should have ended with init have had their time.
-    ExecsOverdue,
+    /// What should have come before the exit of init has had its time.
+    Overdue,
     /// The cgroup was frozen or not; or thawed or not.
     Frozen {
         result: Result<(), Error>,
@@ -70,6 +70,10 @@ enum Outcome {
     /// The kernel may have killed something for want of memory.
     OutOfMemory,
 }
+
+/// Whether a pause has left the cgroup frozen.
+#[derive(Debug, Default)]
+struct Frozen(bool);
 
 /// How far the end of init has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +93,8 @@ struct Awaited {
     settled: bool,
     /// What it left in the cgroup was killed.
     leftovers_killed: bool,
-    /// Execs have had their time to end.
-    execs_overdue: bool,
+    /// All of this, execs and the outcome of a start have had their time.
+    overdue: bool,
 }
 
 /// An exec process and how to make it.
@@ -115,11 +119,13 @@ struct Container {
     /// Who deletes the container and waits for the end of init or for the removal.
     deletes: Vec<Reply<ProcessInfo>>,
     removing: bool,
-    oom: Option<Arc<OomWatch>>,
+    /// Nothing is left of it; somebody has to be told.
+    removed: bool,
+    oom: Option<exit::MemoryWatch>,
     ooms_seen: u64,
     /// Held by the job that freezes, thaws or updates the cgroup: one after the other, because an
     /// update may freeze it for a moment.
-    cgroup_turn: Arc<Mutex<()>>,
+    cgroup_turn: Arc<Mutex<Frozen>>,
     outcomes: mpsc::UnboundedSender<Outcome>,
 }
 
@@ -149,6 +155,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, created: Created, streams: Io) -> Conta
         ending: Ending::No,
         deletes: Vec::new(),
         removing: false,
+        removed: false,
         oom: None,
         ooms_seen: 0,
         cgroup_turn: Arc::default(),
@@ -156,7 +163,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, created: Created, streams: Io) -> Conta
     };
     container.watch(None, child, stdio);
     container.watch_memory();
-    tokio::spawn(container.run(mailbox, results));
+    turn::spawn("container", container.run(mailbox, results));
     handle
 }
 
@@ -243,7 +250,7 @@ impl Container {
                 exit,
             } => self.on_exec_ended(&id, exit),
             Outcome::LeftoversKilled => self.on_leftovers_killed(),
-            Outcome::ExecsOverdue => self.on_execs_overdue(),
+            Outcome::Overdue => self.on_overdue(),
             Outcome::Frozen { result, reply } => self.on_frozen(result, reply),
             Outcome::Thawed { result, reply } => self.on_thawed(result, reply),
             Outcome::Removed { result } => return self.on_removed(result),
@@ -256,14 +263,21 @@ impl Container {
     /// Runs something beside the loop; its outcome comes back into it.
     fn beside(&self, work: impl Future<Output = Outcome> + Send + 'static) {
         let outcomes = self.outcomes.clone();
-        tokio::spawn(async move {
+        turn::spawn("work of a container", async move {
             // A container that is gone does not care any more.
             drop(outcomes.send(work.await));
         });
     }
 
     fn publish(&self, event: Event) {
-        self.shared.publisher.publish(event);
+        // containerd publishes the events of sandboxes itself.
+        if !self.is_sandbox() {
+            self.shared.publisher.publish(event);
+        }
+    }
+
+    fn is_sandbox(&self) -> bool {
+        self.plan.process.payload == Payload::Hold
     }
 
     fn id(&self) -> String {

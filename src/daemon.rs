@@ -1,7 +1,7 @@
 //! The daemon: serves the task API for the containers of one pod, until it is told to stop.
 //!
-//! One thread. It never forks, mounts or changes its directory, and nothing on it blocks: what could
-//! is done by children of the launcher.
+//! One thread. It never forks, mounts or changes its directory, and nothing on it blocks but the file systems
+//! of bundles and log files: what else could is done by children of the launcher.
 
 mod leave;
 mod rest;
@@ -13,6 +13,7 @@ use crate::events::{self, Publisher};
 use crate::registry::Registry;
 use crate::server;
 use crate::start::READY;
+use crate::turn;
 use crate::wasm::Wasm;
 use hull_launcher::client::Launcher;
 use std::io::Write as _;
@@ -36,6 +37,8 @@ const DESCRIBE_DEADLINE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) namespace: String,
+    /// containerd's gRPC socket.
+    pub(crate) address: String,
     pub(crate) launcher: Launcher,
     pub(crate) publisher: Publisher,
     pub(crate) registry: Registry,
@@ -118,7 +121,7 @@ async fn stay(shared: &Arc<Shared>, signals: &mut Signals) {
             _ = signals.interrupt.recv() => return log::info!("leaving at SIGINT"),
             _ = signals.user.recv() => {
                 let shared = Arc::clone(shared);
-                tokio::spawn(async move { shared.describe().await });
+                turn::spawn("state for the log", async move { shared.describe().await });
             }
         }
     }
@@ -177,6 +180,7 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
         let address = events::address(args.env.ttrpc_address.as_deref(), &args.address);
         let shared = Arc::new(Shared {
             namespace: args.namespace.clone(),
+            address: args.address.clone(),
             launcher: Launcher::new(),
             publisher: Publisher::spawn(&args.namespace, address),
             registry: Registry::default(),
@@ -186,13 +190,19 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
             wasm: Wasm::from_env(),
             rest: Rest::default(),
         });
-        tokio::spawn(shared.rest.clone().watch());
+        turn::spawn("rest", shared.rest.clone().watch());
         let children = signal(SignalKind::child()).map_err(own("watch SIGCHLD"))?;
         let mut signals = Signals::watch()?;
         let reaper = shared.launcher.clone();
-        tokio::spawn(async move { reaper.reap_orphans(children).await });
-        let mut server = server::start(listener, &shared).await?;
-        status.write_all(READY).map_err(own("tell start"))?;
+        turn::spawn(
+            "orphans",
+            async move { reaper.reap_orphans(children).await },
+        );
+        let mut server = server::start(listener, &shared)?;
+        if let Err(e) = status.write_all(READY) {
+            // It was killed. Another one may have found our socket since; if not, nobody comes, and we leave.
+            log::warn!("tell start: {e}");
+        }
         log::info!("serving");
         stay(&shared, &mut signals).await;
         // Nothing ran since it was decided, so there is still no container, and there will be none.

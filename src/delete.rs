@@ -9,6 +9,7 @@
 use crate::args::Args;
 use crate::error::Error;
 use crate::events::timestamp;
+use crate::observe;
 use crate::start::{ADDRESS_FILE, print, socket};
 use crate::state_file::{self, StateFile};
 use containerd_shim_protos::api::DeleteResponse;
@@ -16,7 +17,7 @@ use hull_abi::CgroupPaths;
 use hull_sys::{Errno, pidfd};
 use nix::sys::signal::Signal;
 use protobuf::{Message, MessageField};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,10 @@ const KILL_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The same for a compiler, which waits for nothing but memory.
 const COMPILATION_DEADLINE: Duration = Duration::from_millis(500);
+
+/// How long a process that the daemon had started to mount things may take to be gone: it was killed with the
+/// daemon, and only needs to come back from the kernel.
+const LEASE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// How long systemd may take to end the container's unit, if it has one.
 const UNIT_DEADLINE: Duration = Duration::from_millis(1500);
@@ -61,9 +66,13 @@ pub(crate) fn delete(args: &Args) -> Result<(), Error> {
             )));
         }
         Some(state) => {
+            let _lock = lock(&bundle, began + LEASE_DEADLINE)?;
             let compilation = clean_up_compilation(args);
             clean_up(&state)?;
             compilation?;
+            if let Some(copy) = &state.copy {
+                state_file::remove_copy(copy)?;
+            }
             state_file::remove(&bundle)?;
             run_poststop(&state, &bundle, began + HOOKS_DEADLINE);
             state.pid
@@ -83,12 +92,30 @@ pub(crate) fn delete(args: &Args) -> Result<(), Error> {
     print(&bytes)
 }
 
-/// Kills what is left, removes the cgroup, unmounts the root file system.
+/// Waits until nobody mounts anything for the container any more, and keeps it so. A process that hangs in
+/// the kernel is not waited for: what it does after that would have to be found by hand.
+fn lock(bundle: &Path, deadline: Instant) -> Result<Option<File>, Error> {
+    let failed = |e| Error::host(format!("lock {bundle:?}"), e);
+    let dir = File::open(bundle).map_err(failed)?;
+    loop {
+        match dir.try_lock() {
+            Ok(()) => return Ok(Some(dir)),
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                warn("a process that mounts something for the container does not end");
+                return Ok(None);
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// Kills what is left, removes the cgroup, unmounts the root file system, removes the files of a pod.
 fn clean_up(state: &StateFile) -> Result<(), Error> {
     let deadline = Instant::now() + KILL_DEADLINE;
     if state.pid <= 0 && !falls_empty(&state.cgroup, deadline) {
         log::warn!("{:?} is in use by others and stays", state.cgroup);
-        return unmount(state);
+        return unmount(state).and(remove_pod_files(state));
     }
     let init = kill_init(state);
     let killed = hull_cgroup::kill_within(&state.cgroup, KILL_DEADLINE).map_err(Error::from);
@@ -96,7 +123,15 @@ fn clean_up(state: &StateFile) -> Result<(), Error> {
         init.and_then(|init| init.map_or(Ok(()), |init| wait_gone(state.pid, &init, deadline)));
     let removed = hull_cgroup::remove_within(&state.cgroup, UNIT_DEADLINE).map_err(Error::from);
     let unmounted = unmount(state);
-    gone.and(killed).and(removed).and(unmounted)
+    let observed = state.observed.as_deref().map_or(Ok(()), observe::remove);
+    let forgotten = remove_pod_files(state).and(observed);
+    gone.and(killed).and(removed).and(unmounted).and(forgotten)
+}
+
+fn remove_pod_files(state: &StateFile) -> Result<(), Error> {
+    let removed = state.pod_files.as_ref();
+    let removed = removed.map_or(Ok(()), hull_launcher::host::remove_pod_files);
+    removed.map_err(Error::from)
 }
 
 /// Whether nothing is in the cgroup, or no more by the deadline. Before the daemon has written down an init

@@ -9,27 +9,32 @@ mod inner;
 mod net_devices;
 mod outside;
 mod place;
+mod sandbox;
 
 pub(crate) use gate::{killed, release_gate};
 pub(crate) use hooks::{poststart, poststop};
 pub(crate) use inner::{Ended, Inner, run_to_end};
 pub(crate) use place::{Place, forget, release_job};
+pub(crate) use sandbox::{Pod, SandboxArgs, create_sandbox};
 
 use crate::daemon::Shared;
 use crate::error::Error;
 use crate::events::Io;
+use crate::fault;
+use crate::observe;
 use crate::options::Options;
-use crate::stdio::{self, Stdio};
+use crate::stdio::{self, Logger, Opened, Origin, Stdio};
 use crate::trace::Recorder;
 use crate::wasm::{Asking, Guest};
 use agent::Agent;
 use gate::{SETUP_DEADLINE, until_exec, until_ready};
 use hull_abi::{
-    CgroupPaths, CgroupSetup, ContainerId, ExecPlan, FdRole, HostJob, HostMount, Moments,
-    NamespaceKind, Plan, SetupError, Spawn, Who,
+    CgroupPaths, CgroupSetup, ContainerId, ExecId, ExecPlan, FdRole, HostJob, HostMount, Moments,
+    NamespaceKind, Payload, Plan, SetupError, Spawn, Who,
 };
 use hull_launcher::client::{ChildProcess, Job, JobError, Launched, SpawnArgs, SyncSocket};
-use place::remember;
+use place::{lease, remember};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +73,7 @@ pub(crate) struct Created {
 /// What Start of an exec process needs.
 #[derive(Debug)]
 pub(crate) struct ExecArgs {
+    pub(crate) id: ExecId,
     pub(crate) plan: ExecPlan,
     /// The container's plan.
     pub(crate) container: Arc<Plan>,
@@ -84,11 +90,21 @@ pub(crate) async fn create(shared: &Shared, args: CreateArgs) -> Result<Created,
     let mut trace = Recorder::default();
     trace.note("lower config.json");
     let (plan, place) = decide(shared, &args)?;
+    make(shared, args, (plan, place), trace).await
+}
+
+/// Makes what was decided on.
+async fn make(
+    shared: &Shared,
+    args: CreateArgs,
+    (plan, place): (Plan, Place),
+    mut trace: Recorder,
+) -> Result<Created, Error> {
     for warning in &plan.warnings {
         log::warn!("container {}: {warning}", place.id);
     }
     trace.note("state file");
-    remember(&plan, &place, 0)?;
+    remember(&plan, &place, 0).inspect_err(|_| forget(&place))?;
     trace.note("prepare");
     let (moments, holding) = prepare(shared, &args, &plan, &place).await?;
     trace.add(Who::Job, moments);
@@ -121,9 +137,15 @@ pub(crate) async fn create(shared: &Shared, args: CreateArgs) -> Result<Created,
 /// Takes a container back that nobody waits for any more.
 pub(crate) async fn discard(shared: &Shared, created: Created) {
     let Created {
-        plan, place, child, ..
+        plan,
+        place,
+        child,
+        stdio,
+        ..
     } = created;
     end(&child).await;
+    // It has run nothing that could have written.
+    stdio.finish(Duration::ZERO).await;
     undo(shared, &plan, &place).await;
 }
 
@@ -176,8 +198,28 @@ fn decide(shared: &Shared, args: &CreateArgs) -> Result<(Plan, Place), Error> {
         cgroup,
         keyring: (!args.options.no_new_keyring).then(|| format!("_ses.{}", args.id)),
         io_owner: (args.options.io_uid, args.options.io_gid),
+        state_copy: state_copy(shared, args)?,
+        pod_files: None,
+        observed: Some(observe::directory(&shared.namespace, &args.id)),
+        compiling: Arc::default(),
+        layers: crate::wasm::layers(&plan, &args.mounts, &crate::state_file::state_dir()),
+        image_module: Arc::default(),
     };
     Ok((plan, place))
+}
+
+/// Where clients that choose a directory for state look for the container: below its namespace and id, as
+/// with runc.
+fn state_copy(shared: &Shared, args: &CreateArgs) -> Result<Option<PathBuf>, Error> {
+    let root = Path::new(&args.options.root);
+    if args.options.root.is_empty() {
+        return Ok(None);
+    }
+    if !root.is_absolute() {
+        let text = format!("option root {root:?} is not an absolute path");
+        return Err(Error::Invalid(text));
+    }
+    Ok(Some(root.join(&shared.namespace).join(args.id.as_str())))
 }
 
 /// A config that cannot be lowered is the caller's fault.
@@ -205,8 +247,14 @@ async fn prepare(
         mounts: args.mounts.clone(),
         rootfs: plan.root.path.clone(),
         cgroup: Some(setup),
+        pod_files: place.pod_files.clone(),
     };
-    match shared.launcher.run_holding(&job, PREPARE_DEADLINE).await {
+    let lease = lease(place).inspect_err(|_| forget(place))?;
+    let prepared = shared
+        .launcher
+        .run_holding(&job, lease, PREPARE_DEADLINE)
+        .await;
+    match prepared {
         Ok(prepared) => Ok(prepared),
         Err(JobError::Failed(error)) => {
             // It has undone what it did.
@@ -253,13 +301,58 @@ async fn init(
     making: Making<'_>,
     trace: &mut Recorder,
 ) -> Result<Waiting, Error> {
+    trace.note("streams");
+    let origin = origin(shared, making.place, making.place.id.as_str());
+    let owner = making.place.io_owner;
+    let opened = stdio::open(&shared.launcher, &args.streams, origin, owner).await?;
+    let Opened {
+        streams,
+        fds,
+        logger,
+    } = opened;
+    let waiting = at_the_gate(shared, making, streams, fds, trace).await;
+    logged(waiting, logger, |waiting| &waiting.stdio).await
+}
+
+fn origin<'a>(shared: &'a Shared, place: &'a Place, id: &'a str) -> Origin<'a> {
+    Origin {
+        id,
+        namespace: &shared.namespace,
+        bundle: &place.bundle,
+    }
+}
+
+/// A logger stays with the process that it was started for, and goes if that did not come to be.
+async fn logged<T>(
+    made: Result<T, Error>,
+    logger: Option<Logger>,
+    stdio: impl Fn(&T) -> &Arc<Stdio>,
+) -> Result<T, Error> {
+    match (&made, logger) {
+        (Ok(made), Some(logger)) => stdio(made).keep(logger),
+        (Err(_), Some(logger)) => logger.abandon().await,
+        (_, None) => {}
+    }
+    made
+}
+
+async fn at_the_gate(
+    shared: &Shared,
+    making: Making<'_>,
+    streams: stdio::Prepared,
+    mut fds: Vec<(FdRole, OwnedFd)>,
+    trace: &mut Recorder,
+) -> Result<Waiting, Error> {
     let Making {
         plan,
         place,
         holding,
     } = making;
-    trace.note("streams");
-    let (streams, fds) = stdio::prepare(&args.streams, place.io_owner)?;
+    if plan.process.payload == Payload::Hold {
+        let holder = hull_sys::holder::sealed();
+        let holder = holder.map_err(|e| Error::host("make the holder of the pod", e))?;
+        fds.push((FdRole::File, holder));
+    }
     let new = |n: &&hull_abi::NamespacePlan| n.path.is_none();
     let spawn = Spawn::Init {
         new_namespaces: plan.namespaces.iter().filter(new).map(|n| n.kind).collect(),
@@ -334,7 +427,24 @@ pub(crate) async fn exec(
     shared: &Shared,
     args: ExecArgs,
 ) -> Result<(Arc<ChildProcess>, Arc<Stdio>), Error> {
-    let (streams, mut fds) = stdio::prepare(&args.streams, args.place.io_owner)?;
+    let origin = origin(shared, &args.place, args.id.as_str());
+    let owner = args.place.io_owner;
+    let opened = stdio::open(&shared.launcher, &args.streams, origin, owner).await?;
+    let Opened {
+        streams,
+        fds,
+        logger,
+    } = opened;
+    let running = into_container(shared, &args, streams, fds).await;
+    logged(running, logger, |(_, stdio)| stdio).await
+}
+
+async fn into_container(
+    shared: &Shared,
+    args: &ExecArgs,
+    streams: stdio::Prepared,
+    mut fds: Vec<(FdRole, OwnedFd)>,
+) -> Result<(Arc<ChildProcess>, Arc<Stdio>), Error> {
     let pidfd = args
         .init
         .pidfd()
@@ -347,10 +457,12 @@ pub(crate) async fn exec(
         cpus: args.plan.process.attributes.exec_affinity.initial.clone(),
     };
     let body = encode(&args.plan)?;
+    fault::point("clone exec");
     let Launched { process, sync } = shared
         .launcher
         .spawn(SpawnArgs { spawn, body, fds })
         .await?;
+    fault::point("wait for exec");
     let started = async {
         let (container, own) = (&args.container, &args.plan.process);
         outside::settle_ids(container, own, &process, given(&args.place, &streams))?;

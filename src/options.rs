@@ -3,6 +3,8 @@
 //! containerd's clients send the options of its own runc shim under every runtime name, so these
 //! are ours too, as far as they have a meaning without runc.
 
+mod table;
+
 use crate::error::Error;
 use containerd_shim_protos::shim::oci;
 use hull_proto::{message_name, runctypes, runtimeoptions};
@@ -104,24 +106,26 @@ fn from_first_runc(options: runctypes::CreateOptions) -> Options {
     }
 }
 
-/// CRI sends these to every runtime that is not runc's. There is no configuration file (everything
-/// is a flag, an annotation or a typed option), so their content has nothing to say; to refuse
-/// them would refuse every pod of a node whose containerd configuration has an `options` table.
-#[allow(
-    clippy::unnecessary_wraps,
-    reason = "the other kind of options can be wrong"
-)]
+/// CRI sends these to every runtime that is not runc's, with the `options` table of its configuration. A
+/// file that the table names instead is not read: everything is a flag, an annotation or an option. To
+/// refuse what has no meaning here would refuse every pod of such a node.
 fn from_runtime(options: &runtimeoptions::Options) -> Result<Options, Error> {
-    if !options.config_path.is_empty() || !options.config_body.is_empty() {
+    if !options.config_path.is_empty() {
         log::warn!(
-            "runtime options of type {:?} (file {:?}, {} bytes of text) are ignored: hull has no \
-             configuration file",
-            options.type_url,
-            options.config_path,
-            options.config_body.len()
+            "the runtime's configuration file {:?} is ignored: hull has none",
+            options.config_path
         );
     }
-    Ok(Options::default())
+    let invalid = |why: &dyn std::fmt::Display| {
+        Error::Invalid(format!("the runtime's table of options: {why}"))
+    };
+    let text = std::str::from_utf8(&options.config_body).map_err(|e| invalid(&e))?;
+    let (options, unknown) = table::parse(text).map_err(|e| invalid(&e))?;
+    if !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        log::warn!("of the runtime's table of options these mean nothing to hull: {unknown}");
+    }
+    from_runc(options)
 }
 
 // === impl Kind ===
@@ -214,19 +218,23 @@ mod tests {
     }
 
     #[test]
-    fn runtime_options_change_nothing() {
-        let options = runtimeoptions::Options {
+    fn runtime_options_are_those_of_their_table() {
+        let options = |body: &[u8]| runtimeoptions::Options {
             config_path: "/etc/x.toml".to_owned(),
+            config_body: body.to_vec(),
             ..runtimeoptions::Options::default()
         };
         for name in [
             "runtimeoptions.v1.Options",
             "containerd.runtimeoptions.v1.Options",
+            "types.containerd.io/runtimeoptions.v1.Options",
         ] {
-            assert_eq!(
-                parse(Some(&any(name, &options))).unwrap(),
-                Options::default()
-            );
+            let parsed = |body: &[u8]| parse(Some(&any(name, &options(body))));
+            assert_eq!(parsed(b"").unwrap(), Options::default());
+            assert!(parsed(b"SystemdCgroup = true").unwrap().systemd_cgroup);
+            for wrong in [&b"SystemdCgroup = 7"[..], b"BinaryName = 'crun'", b"\xff"] {
+                assert!(matches!(parsed(wrong), Err(Error::Invalid(_))));
+            }
         }
     }
 

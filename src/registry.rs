@@ -25,6 +25,9 @@ enum Entry {
         unwanted: bool,
     },
     Present(ContainerHandle),
+    /// Nothing is left of it, but whoever deleted it went away without having heard so. It answers as a
+    /// stopped one until somebody deletes it again (<https://github.com/containerd/containerd/issues/11392>).
+    Untold(ContainerHandle),
 }
 
 /// An id that Create holds. Dropped without [`Reservation::fill`], the id is free again.
@@ -52,7 +55,7 @@ impl Registry {
         if entries.closed {
             return Err(Error::Unavailable("the shim is leaving".to_owned()));
         }
-        if entries.by_id.contains_key(id) {
+        if let Some(Entry::Reserved { .. } | Entry::Present(_)) = entries.by_id.get(id) {
             return Err(Error::InUse(format!("container {id} already exists")));
         }
         let entry = Entry::Reserved { unwanted: false };
@@ -71,7 +74,7 @@ impl Registry {
     pub(crate) fn get(&self, id: &str) -> Result<ContainerHandle, Error> {
         let id = ContainerId::parse(id).map_err(|_| Error::NoContainer)?;
         match self.lock().by_id.get(&id) {
-            Some(Entry::Present(handle)) => Ok(handle.clone()),
+            Some(Entry::Present(handle) | Entry::Untold(handle)) => Ok(handle.clone()),
             Some(Entry::Reserved { .. }) | None => Err(Error::NoContainer),
         }
     }
@@ -80,7 +83,7 @@ impl Registry {
     pub(crate) fn all(&self) -> Vec<(ContainerId, Option<ContainerHandle>)> {
         let entries = self.lock();
         let all = entries.by_id.iter().map(|(id, entry)| match entry {
-            Entry::Present(handle) => (id.clone(), Some(handle.clone())),
+            Entry::Present(handle) | Entry::Untold(handle) => (id.clone(), Some(handle.clone())),
             Entry::Reserved { .. } => (id.clone(), None),
         });
         all.collect()
@@ -101,14 +104,40 @@ impl Registry {
         self.lock().closed = true;
     }
 
+    /// The container is gone, and nobody knows. Its id can be used.
+    pub(crate) fn keep_untold(&self, id: &ContainerId) {
+        let mut entries = self.lock();
+        if let Some(Entry::Present(handle)) = entries.by_id.get(id) {
+            let handle = handle.clone();
+            entries.by_id.insert(id.clone(), Entry::Untold(handle));
+        }
+    }
+
+    /// Forgets what [`Registry::keep_untold`] has kept, unless there is another one of that id by now.
+    pub(crate) fn remove_untold(&self, id: &ContainerId) {
+        let mut entries = self.lock();
+        if let Some(Entry::Untold(_)) = entries.by_id.get(id) {
+            entries.by_id.remove(id);
+        }
+    }
+
     /// Forgets a container.
     pub(crate) fn remove(&self, id: &ContainerId) {
         self.lock().by_id.remove(id);
     }
 
+    /// Whether there is a container of which nobody knows that it is gone.
+    pub(crate) fn has_untold(&self) -> bool {
+        let entries = self.lock();
+        let mut all = entries.by_id.values();
+        all.any(|entry| matches!(entry, Entry::Untold(_)))
+    }
+
     /// Whether there is neither a container nor one on its way.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().by_id.is_empty()
+        let entries = self.lock();
+        let mut all = entries.by_id.values();
+        all.all(|entry| matches!(entry, Entry::Untold(_)))
     }
 }
 

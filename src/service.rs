@@ -34,10 +34,10 @@ fn empty() -> api::Empty {
 fn exec_id(id: &str) -> Result<Option<ExecId>, Error> {
     match id {
         "" => Ok(None),
-        // An id that could not have been registered does not exist.
+        // An id that could not have been registered does not exist. It may have any length.
         id => ExecId::parse(id)
             .map(Some)
-            .map_err(|_| Error::NoProcess(id.to_owned())),
+            .map_err(|_| Error::NoProcess(id.chars().take(80).collect())),
     }
 }
 

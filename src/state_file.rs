@@ -2,10 +2,11 @@
 //! the container's init process may run.
 
 use crate::error::Error;
-use hull_abi::{CgroupPaths, Hook};
+use hull_abi::{CgroupPaths, Hook, PodFiles};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// Name of the file in the bundle.
@@ -37,6 +38,15 @@ pub(crate) struct StateFile {
     pub(crate) rootfs_mounted: bool,
     /// What to run in the end, if anything.
     pub(crate) poststop: Option<Poststop>,
+    /// A directory that has a copy of this file as long as the container exists.
+    #[serde(default)]
+    pub(crate) copy: Option<PathBuf>,
+    /// Files that it holds for the containers of its pod.
+    #[serde(default)]
+    pub(crate) pod_files: Option<PodFiles>,
+    /// Directory of the socket at which its program tells how it does, if it is a Wasm server.
+    #[serde(default)]
+    pub(crate) observed: Option<PathBuf>,
 }
 
 /// The poststop hooks of a container.
@@ -130,18 +140,49 @@ impl StateFile {
             rootfs: PathBuf::new(),
             rootfs_mounted: false,
             poststop: None,
+            copy: None,
+            pod_files: None,
+            observed: None,
         })
     }
 
-    /// Writes the file into a bundle with mode 0600; whoever reads it sees all of it or nothing.
+    /// Writes the file into a bundle with mode 0600, and its copy; whoever reads one sees all of it or
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Host`] with the path.
     pub(crate) fn write(&self, bundle: &Path) -> Result<(), Error> {
-        let written = serde_json::to_vec(self)
-            .map_err(io::Error::other)
-            .and_then(|bytes| crate::bundle::write(bundle, NAME, &bytes));
-        written.map_err(|e| Error::host(format!("write {:?}", bundle.join(NAME)), e))
+        let write = |directory: &Path| {
+            let written = serde_json::to_vec(self)
+                .map_err(io::Error::other)
+                .and_then(|bytes| crate::bundle::write(directory, NAME, &bytes));
+            written.map_err(|e| Error::host(format!("write {:?}", directory.join(NAME)), e))
+        };
+        // First where `delete` looks: it removes the copy.
+        write(bundle)?;
+        let Some(copy) = &self.copy else {
+            return Ok(());
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(copy)
+            .map_err(|e| Error::host(format!("make directory {copy:?}"), e))?;
+        write(copy)
+    }
+}
+
+/// Removes a copy with its directory, if there is one.
+///
+/// # Errors
+/// [`Error::Host`] when it is there and stays.
+pub(crate) fn remove_copy(directory: &Path) -> Result<(), Error> {
+    remove(directory)?;
+    match fs::remove_dir(directory) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(Error::host(format!("remove directory {directory:?}"), e))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -188,6 +229,19 @@ mod tests {
         remove(bundle.path()).unwrap();
         remove(bundle.path()).unwrap();
         assert_eq!(read(bundle.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn copy_comes_and_goes_with_its_directory() {
+        let (bundle, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let copy = root.path().join("ns/c1");
+        let mut state = StateFile::new("c1", own_pid()).unwrap();
+        state.copy = Some(copy.clone());
+        state.write(bundle.path()).unwrap();
+        assert_eq!(read(&copy).unwrap(), Some(state));
+        remove_copy(&copy).unwrap();
+        remove_copy(&copy).unwrap();
+        assert_eq!(fs::read_dir(root.path().join("ns")).unwrap().count(), 0);
     }
 
     #[test]

@@ -5,19 +5,22 @@
 //! means back-pressure until it returns.
 
 mod copy;
+mod logger;
+mod name;
+mod open;
 mod output;
 mod progress;
 mod sink;
 mod stream;
 
+pub(crate) use logger::{Logger, Origin};
+pub(crate) use open::{Opened, Prepared, open};
+
 use crate::error::Error;
-use crate::events::Io;
+use crate::turn;
 use copy::Source;
-use hull_abi::FdRole;
-use hull_launcher::client::watch;
-use hull_sys::{Errno, pty};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::{Gid, Uid, fchown, pipe2};
+use hull_sys::pty;
+use open::nonblocking;
 use output::Output;
 use sink::{Input, Sink};
 use std::os::fd::OwnedFd;
@@ -26,7 +29,7 @@ use std::time::Duration;
 use stream::{Stream, Watched};
 use tokio::io::Interest;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long an exit waits for clients that have not opened the FIFOs of what the process wrote: one that
 /// learns of the exit before gives up on them. (The runc shim waits for them before it creates anything.)
@@ -52,6 +55,8 @@ struct Inner {
     /// Our own writer of the stdin FIFO: while it is open the process sees no end of input.
     stdin_writer: Option<OwnedFd>,
     terminal: Option<Terminal>,
+    /// Takes the output.
+    logger: Option<Arc<Logger>>,
 }
 
 #[derive(Debug)]
@@ -71,99 +76,6 @@ impl Drop for Copying {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// What is open before there is a process. Dropping it closes everything.
-#[derive(Debug, Default)]
-pub(crate) struct Prepared {
-    /// Stream, read end of the process's pipe, where it goes.
-    outputs: Vec<(&'static str, Watched, Sink)>,
-    /// Where it comes from, and the write end of the process's pipe.
-    input: Option<(Input, Stream)>,
-    /// The same for a terminal, which the process makes itself.
-    terminal: Option<(Sink, Option<Input>)>,
-}
-
-/// Opens what containerd named and makes pipes: everything that can fail, so that no process is made
-/// in vain. Gives our side, and the descriptors for the new process; with a terminal there are none.
-///
-/// # Errors
-/// A stream that cannot be opened (a FIFO without its other end can), or no descriptors left.
-pub(crate) fn prepare(
-    io: &Io,
-    owner: (u32, u32),
-) -> Result<(Prepared, Vec<(FdRole, OwnedFd)>), Error> {
-    for name in [&io.stdin, &io.stdout, &io.stderr] {
-        sink::check(name)?;
-    }
-    let mut prepared = Prepared::default();
-    let mut fds = Vec::new();
-    let input = match io.stdin.as_str() {
-        "" => None,
-        name => Some(sink::open_input(name)?),
-    };
-    if io.terminal {
-        let sink = match io.stdout.as_str() {
-            // Nobody wants the output, but a full terminal would stop the process.
-            "" => Sink::null()?,
-            name => Sink::prepare("stdout", name)?,
-        };
-        prepared.terminal = Some((sink, input));
-        return Ok((prepared, fds));
-    }
-    let host = |e: Errno| Error::host("make a pipe", e);
-    if let Some(input) = input {
-        let (theirs, ours) = pipe(owner).map_err(host)?;
-        fds.push((FdRole::Stdio(0), theirs));
-        let ours = nonblocking(ours, Interest::WRITABLE).map_err(host)?;
-        prepared.input = Some((input, Stream::Watched(ours)));
-    }
-    for (number, stream, name) in [(1, "stdout", &io.stdout), (2, "stderr", &io.stderr)] {
-        if name.is_empty() {
-            continue;
-        }
-        let sink = Sink::prepare(stream, name)?;
-        let (ours, theirs) = pipe(owner).map_err(host)?;
-        fds.push((FdRole::Stdio(number), theirs));
-        let ours = nonblocking(ours, Interest::READABLE).map_err(host)?;
-        prepared.outputs.push((stream, ours, sink));
-    }
-    Ok((prepared, fds))
-}
-
-/// Read and write end of a pipe that its user may open again by /proc/self/fd.
-fn pipe((uid, gid): (u32, u32)) -> Result<(OwnedFd, OwnedFd), Errno> {
-    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-    if (uid, gid) != (0, 0) {
-        // Both ends are one inode.
-        fchown(&read, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-    }
-    Ok((read, write))
-}
-
-impl Prepared {
-    /// Gives the pipes to somebody else: both ends are one inode. A terminal is the container's own.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub(crate) fn give_to(&self, uid: u32, gid: u32) -> Result<(), Error> {
-        let input = self.input.iter().filter_map(|(_, stream)| match stream {
-            Stream::Watched(pipe) => Some(pipe),
-            Stream::Plain(_) => None,
-        });
-        let outputs = self.outputs.iter().map(|(_, pipe, _)| pipe);
-        for pipe in input.chain(outputs) {
-            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-            fchown(pipe.get_ref(), Some(uid), Some(gid))
-                .map_err(|e| Error::host("give a pipe to its user", e))?;
-        }
-        Ok(())
-    }
-}
-
-fn nonblocking(fd: OwnedFd, interest: Interest) -> Result<Watched, Errno> {
-    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    watch(fd, interest).map(Arc::new)
 }
 
 // === impl Stdio ===
@@ -206,6 +118,11 @@ impl Stdio {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps the logger until the end.
+    pub(crate) fn keep(&self, logger: Logger) {
+        self.lock().logger = Some(Arc::new(logger));
+    }
+
     /// Changes the terminal's size; without a terminal nothing happens.
     ///
     /// # Errors
@@ -226,10 +143,10 @@ impl Stdio {
     /// After the process has been reaped: waits while what it wrote still moves, a short while in
     /// all. What others write to the same streams is copied on, but not waited for.
     pub(crate) async fn settle(&self) {
-        let outputs = {
+        let (outputs, logger) = {
             let mut inner = self.lock();
             inner.end_input();
-            inner.outputs.clone()
+            (inner.outputs.clone(), inner.logger.clone())
         };
         let met = async {
             for output in &outputs {
@@ -241,17 +158,29 @@ impl Stdio {
         }
         // The rest is for `finish`.
         drained(&outputs, Some(QUIET), LONGEST_SETTLE).await;
+        if let Some(logger) = logger {
+            // nerdctl's stops reading as soon as containerd tells it of the exit.
+            drop(timeout(LONGEST_SETTLE, logger.takes_all()).await);
+        }
     }
 
     /// Before the process is forgotten: waits for output that is on its way to a slow or late reader,
-    /// at most until the deadline, then closes everything, whoever still holds the other ends.
+    /// at most until the deadline, then closes everything, whoever still holds the other ends. A logger
+    /// has the rest of that time to read; then it gets some more for its end.
     pub(crate) async fn finish(&self, deadline: Duration) {
-        let outputs = {
+        let end = Instant::now() + deadline;
+        let (outputs, logger) = {
             let mut inner = self.lock();
             inner.end_input();
-            std::mem::take(&mut inner.outputs)
+            (std::mem::take(&mut inner.outputs), inner.logger.take())
         };
-        drained(&outputs, None, deadline).await;
+        if !logger.as_ref().is_some_and(|logger| logger.is_dead()) {
+            drained(&outputs, None, deadline).await;
+        }
+        drop(outputs);
+        if let Some(logger) = logger {
+            logger.end(end).await;
+        }
     }
 }
 
@@ -277,7 +206,7 @@ impl Inner {
 
     fn set_input(&mut self, input: Input, process: Stream) {
         self.stdin_writer = input.writer;
-        let task = tokio::spawn(async move {
+        let task = turn::spawn("standard input", async move {
             // The process may close its input when it likes, the client its terminal.
             if let Err(e) = copy::input(input.stream, process).await {
                 log::debug!("stdin: {e}");

@@ -11,6 +11,7 @@ pub(crate) struct Recorder(Vec<Mark>);
 impl Recorder {
     /// The daemon begins something.
     pub(crate) fn note(&mut self, what: &'static str) {
+        crate::fault::point(what);
         self.0.push(Mark {
             who: Who::Daemon,
             what: Cow::Borrowed(what),

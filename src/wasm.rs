@@ -1,30 +1,46 @@
 //! Wasm on the daemon's side: which runner and which compiled artifact a process gets.
 //!
 //! A process on its way into a container finds out that its program is a Wasm file and asks
-//! (`hull_abi::FromInit::Wasm`). From then on only digests and descriptors move: the artifact is looked
+//! (`hull_abi::WasmRequest`). From then on only digests and descriptors move: the artifact is looked
 //! up by the digest of the module, made first if it is not there, and handed over together with the
 //! runner's binary and its config. A native container never comes here.
 
 mod compile;
+mod cpus;
+mod entry;
 mod guest;
+mod image;
 mod jail;
+mod notes;
 
 use crate::daemon::Shared;
 use crate::error::Error;
 use crate::launch::Place;
-use hull_abi::{FromInit, HostJob, Plan, Process, Step, ToInit, WasmJob};
-use hull_artifact::{CompilerIdentity, EngineId, Found, Key, ModuleDigest, Store};
+use crate::observe::{self, About};
+use hull_abi::{
+    Blame, Entry, FromInit, HostJob, Plan, Process, SetupError, Step, ToInit, WasmJob, WasmRequest,
+    World,
+};
+use hull_artifact::{Boot, CompilerIdentity, EngineId, Exports, Found, Key, ModuleDigest, Store};
 use hull_launcher::client::{ChildProcess, SyncSocket};
 use std::fs::{self, File};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 pub(crate) use jail::cgroups_path;
+pub(crate) use notes::layers;
 
 /// How long looking at the store and sealing two binaries may take.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How many modules a daemon compiles at once.
+const TURNS: u32 = 8;
+
+/// How many files a daemon has read at once to note what they are.
+const NOTING: usize = 2;
 
 /// How long a process that is gone may leave its last words unread.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -36,8 +52,11 @@ pub(crate) struct Wasm {
     siblings: Option<PathBuf>,
     store: PathBuf,
     tools: OnceCell<Tools>,
-    /// One compilation at a time: each may use as much as its limits allow.
-    turn: Mutex<()>,
+    /// Places for compilations of this daemon. How many the host bears is for the store's places to say; this
+    /// only tells when there are none.
+    turns: Semaphore,
+    /// Places for jobs that read a file to note what it is.
+    noting: Arc<Semaphore>,
 }
 
 /// What running Wasm takes. Opened once, so that runner, compiler and engine id stay those of one
@@ -50,6 +69,8 @@ struct Tools {
     /// found here any more and each start asks a job.
     store: Store,
     engine: EngineId,
+    /// What tells this run of the machine from others, as far as the kernel says it.
+    boot: Option<Boot>,
 }
 
 /// The process that asks.
@@ -68,15 +89,26 @@ pub(crate) struct Asking<'a> {
     module: Option<Module>,
 }
 
-/// The Wasm file that it found.
+/// The Wasm file that it found, or that its image is.
 #[derive(Debug)]
 struct Module {
-    /// Its path in the container.
+    /// Its path in the container, or what the container calls it.
     program: String,
+    /// The exported function that is asked for.
+    function: Option<String>,
     digest: ModuleDigest,
     /// The user's home directory, where the environment names none.
     home: Option<String>,
-    file: OwnedFd,
+    source: Source,
+}
+
+/// Where the bytes of a module are.
+#[derive(Debug)]
+enum Source {
+    /// In a file of the container.
+    File(OwnedFd),
+    /// In a layer of its image, which bears the module's digest.
+    Image,
 }
 
 /// One module for one container, and the means.
@@ -95,6 +127,15 @@ struct Client<'a> {
     child: &'a ChildProcess,
 }
 
+// === impl Guest ===
+
+impl Guest<'_> {
+    /// Whether it is the container's first process.
+    fn is_init(&self) -> bool {
+        std::ptr::eq(self.process, &self.plan.process)
+    }
+}
+
 // === impl Asking ===
 
 impl<'a> Asking<'a> {
@@ -111,35 +152,69 @@ impl<'a> Asking<'a> {
         self.guest
     }
 
-    /// Answers [`FromInit::Wasm`] and [`FromInit::BadArtifact`]: gives the process what it takes to
-    /// run the module. Other words mean nothing here.
+    /// Gives the process what it takes to run the module.
     ///
     /// # Errors
     /// What is wrong with the module, its compilation, or the host.
     pub(crate) async fn answer(
         &mut self,
-        word: FromInit,
-        mut fds: Vec<OwnedFd>,
+        request: WasmRequest,
+        fds: Vec<OwnedFd>,
         sync: &SyncSocket,
     ) -> Result<(), Error> {
+        match self.respond(request, fds, sync).await {
+            Ok(true) => Ok(()),
+            Err(error) if !hull_sys::fd::is_readable(self.guest.child.pidfd()) => Err(error),
+            // It may have said why it could not wait.
+            Ok(false) | Err(_) => Err(last_words(sync).await),
+        }
+    }
+
+    /// Whether the process was there to take the answer.
+    async fn respond(
+        &mut self,
+        request: WasmRequest,
+        mut fds: Vec<OwnedFd>,
+        sync: &SyncSocket,
+    ) -> Result<bool, Error> {
         let mut flaw = None;
-        if let FromInit::Wasm {
-            program,
-            digest,
-            home,
-        } = word
-        {
-            let lost = || Error::Wasm("the module's descriptor was lost".to_owned());
-            self.module = Some(Module {
+        let lost = || Error::Wasm("the module's descriptor was lost".to_owned());
+        match request {
+            WasmRequest::Module {
                 program,
-                digest: ModuleDigest::from_bytes(digest),
+                function,
                 home,
-                file: fds.pop().ok_or_else(lost)?,
-            });
-        } else if let FromInit::BadArtifact { flaw: found } = word {
-            flaw = Some(found);
-        } else {
-            return Ok(());
+            } => {
+                let file = File::from(fds.pop().ok_or_else(lost)?);
+                let Some(digest) = self.known(&file).await? else {
+                    return Ok(sync.send(&ToInit::Digest).await.is_ok());
+                };
+                self.module = Some(Module {
+                    program,
+                    function,
+                    digest,
+                    home,
+                    source: Source::File(file.into()),
+                });
+            }
+            WasmRequest::Digested {
+                program,
+                function,
+                digest,
+                home,
+            } => {
+                self.module = Some(Module {
+                    program,
+                    function,
+                    digest: ModuleDigest::from_bytes(digest),
+                    home,
+                    source: Source::File(fds.pop().ok_or_else(lost)?),
+                });
+            }
+            WasmRequest::Absent { error, home } => {
+                self.module = Some(self.image_module(error, home).await?);
+            }
+            WasmRequest::BadArtifact { flaw: found } => flaw = Some(found),
         }
         let unasked = || Error::Wasm("a process answers out of order".to_owned());
         let module = self.module.as_ref().ok_or_else(unasked)?;
@@ -155,15 +230,16 @@ impl<'a> Asking<'a> {
             client,
             module,
         };
-        let done = match order.artifact(flaw).await {
-            Ok(artifact) => self.hand_over(order, &artifact, sync).await,
-            Err(error) => Err(error),
-        };
-        match done {
-            // It may have said why it could not wait.
-            Err(_) if hull_sys::fd::is_readable(guest.child.pidfd()) => Err(last_words(sync).await),
-            done => done,
-        }
+        let artifact = order.artifact(flaw).await?;
+        self.hand_over(order, &artifact, sync).await
+    }
+
+    /// The digest of a large module, if it is known.
+    async fn known(&self, module: &File) -> Result<Option<ModuleDigest>, Error> {
+        let Guest { place, child, .. } = self.guest;
+        let client = Client { place, child };
+        let tools = self.shared.wasm.tools(self.shared, client).await?;
+        Ok(notes::digest(tools, place, module))
     }
 
     async fn hand_over(
@@ -171,21 +247,66 @@ impl<'a> Asking<'a> {
         order: Order<'_>,
         artifact: &File,
         sync: &SyncSocket,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let Guest { plan, process, .. } = self.guest;
         let Order { tools, module, .. } = order;
-        let config = guest::config(plan, process, &module.program, module.home.as_deref());
+        let entry = self.entry(module, artifact)?;
+        let observed = self.observed(&entry);
+        let mut config = guest::config(plan, process, &module.program, module.home.as_deref());
+        config.entry = entry;
         let config = hull_abi::encode(&config).map_err(|e| Error::Invalid(e.to_string()))?;
         let config = hull_sys::fd::sealed_memory(c"hull-wasm", &config)
             .map_err(|e| Error::host("make the runner's config", e))?;
-        let fds = [tools.runner.as_fd(), config.as_fd(), artifact.as_fd()];
+        let mut fds = vec![tools.runner.as_fd(), config.as_fd(), artifact.as_fd()];
+        fds.extend(observed.as_ref().map(OwnedFd::as_fd));
         let word = ToInit::Runner {
             key: *order.key().as_bytes(),
+            checked: order.is_checked(artifact)?,
         };
-        if sync.send_fds(&word, &fds).await.is_ok() {
-            return Ok(());
-        }
-        Err(last_words(sync).await)
+        Ok(sync.send_fds(&word, &fds).await.is_ok())
+    }
+}
+
+impl Asking<'_> {
+    /// The socket at which the container's server tells how it does. One that cannot be made holds nothing up.
+    fn observed(&self, entry: &Entry) -> Option<OwnedFd> {
+        let place = self.guest.place;
+        let is_its_server = self.guest.is_init() && *entry == Entry::Http;
+        let directory = place.observed.as_deref().filter(|_| is_its_server)?;
+        let about = About {
+            namespace: &self.shared.namespace,
+            id: place.id.as_str(),
+            cgroup: &place.cgroup,
+        };
+        observe::open(directory, &about)
+            .inspect_err(|e| log::warn!("container {}: {}", place.id, e.line()))
+            .ok()
+    }
+
+    /// Where the guest begins. Further processes of a server are what their modules are: a second server
+    /// would find its address taken.
+    fn entry(&self, module: &Module, artifact: &File) -> Result<Entry, Error> {
+        let exports = Exports::of_stored(artifact).map_err(|e| Error::Wasm(e.to_string()))?;
+        let Guest { plan, process, .. } = self.guest;
+        let wanted = entry::Wanted {
+            program: &module.program,
+            function: module.function.as_deref(),
+            args: &process.args,
+            world: if self.guest.is_init() {
+                plan.wasm.world
+            } else {
+                World::ByExports
+            },
+        };
+        entry::choose(&exports, wanted).map_err(|cause| {
+            Error::Setup(SetupError {
+                step: Step::Program,
+                blame: Blame::Caller,
+                action: format!("run {:?}", module.program),
+                cause,
+                errno: 0,
+            })
+        })
     }
 }
 
@@ -212,7 +333,15 @@ impl Order<'_> {
         let found = found.map_err(|e| Error::Wasm(e.to_string()))?;
         let flaw = match (flaw, found) {
             (Some(flaw), _) => Some(flaw),
-            (None, Found::Good(artifact)) => return Ok(artifact),
+            (None, Found::Good(artifact)) => match Exports::of_stored(&artifact) {
+                Ok(_) => {
+                    if hull_artifact::is_touch_due(&artifact) {
+                        self.note_use(&key)?;
+                    }
+                    return Ok(artifact);
+                }
+                Err(flaw) => Some(flaw.to_string()),
+            },
             (None, Found::Absent) => None,
             (None, Found::Bad(flaw)) => Some(flaw.to_string()),
         };
@@ -221,6 +350,23 @@ impl Order<'_> {
             log::warn!("container {id}: artifact {key} is made anew: {flaw}");
         }
         compile::run(self).await
+    }
+}
+
+impl Order<'_> {
+    /// Tells the store, which nobody waits for.
+    fn note_use(self, key: &Key) -> Result<(), Error> {
+        let launcher = self.shared.launcher.clone();
+        let job = HostJob::Wasm(WasmJob::Touch {
+            store: utf8(&self.shared.wasm.store)?,
+            key: *key.as_bytes(),
+        });
+        crate::turn::spawn("use of an artifact", async move {
+            if let Err(e) = launcher.run(&job, OPEN_DEADLINE).await {
+                log::warn!("wasm: {}", Error::from(e).line());
+            }
+        });
+        Ok(())
     }
 }
 
@@ -240,35 +386,45 @@ impl Wasm {
             store: path("HULL_ARTIFACTS")
                 .unwrap_or_else(|| PathBuf::from("/var/lib/hull/artifacts")),
             tools: OnceCell::new(),
-            turn: Mutex::new(()),
+            turns: Semaphore::new(usize::try_from(TURNS).unwrap_or(1)),
+            noting: Arc::new(Semaphore::new(NOTING)),
         }
     }
 
     /// Waits until nothing is compiled any more, up to a deadline. Nothing will be while the guard is
     /// held.
-    pub(crate) async fn idle(&self, deadline: Duration) -> Option<MutexGuard<'_, ()>> {
-        let idle = tokio::time::timeout(deadline, self.turn.lock()).await;
+    pub(crate) async fn idle(&self, deadline: Duration) -> Option<SemaphorePermit<'_>> {
+        let idle = tokio::time::timeout(deadline, self.turns.acquire_many(TURNS)).await;
         idle.inspect_err(|_| log::warn!("leaving while a module is compiled"))
+            .ok()?
             .ok()
     }
 
     /// A binary of ours: beside the shim's, else in `$PATH`.
     fn binary(&self, name: &str) -> Result<PathBuf, Error> {
+        self.find(name).ok_or_else(|| {
+            let place = self.beside();
+            Error::Wasm(format!(
+                "{name} is neither {place} nor in $PATH: this host can only run native programs"
+            ))
+        })
+    }
+
+    fn find(&self, name: &str) -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let directories = self.siblings.iter().cloned();
         directories
             .chain(std::env::split_paths(&path))
             .map(|directory| directory.join(name))
             .find(|candidate| candidate.is_absolute() && candidate.is_file())
-            .ok_or_else(|| {
-                let beside = match &self.siblings {
-                    Some(directory) => format!("in {directory:?}"),
-                    None => "beside the shim".to_owned(),
-                };
-                Error::Wasm(format!(
-                    "{name} is neither {beside} nor in $PATH: this host can only run native programs"
-                ))
-            })
+    }
+
+    /// Where binaries of ours are looked for at first.
+    fn beside(&self) -> String {
+        match &self.siblings {
+            Some(directory) => format!("in {directory:?}"),
+            None => "beside the shim".to_owned(),
+        }
     }
 
     async fn tools(&self, shared: &Shared, client: Client<'_>) -> Result<&Tools, Error> {
@@ -315,6 +471,7 @@ impl Wasm {
             compiler: compiler_binary,
             store,
             engine,
+            boot: Boot::current(),
         })
     }
 }
@@ -322,4 +479,9 @@ impl Wasm {
 fn utf8(path: &Path) -> Result<String, Error> {
     let text = path.to_str().map(str::to_owned);
     text.ok_or_else(|| Error::Invalid(format!("path {path:?} is not UTF-8")))
+}
+
+fn clone(fd: impl AsFd) -> Result<OwnedFd, Error> {
+    let cloned = fd.as_fd().try_clone_to_owned();
+    cloned.map_err(|e| Error::host("duplicate a descriptor", e))
 }

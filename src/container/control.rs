@@ -7,6 +7,7 @@ use crate::events::Event;
 use crate::launch::invalid;
 use crate::lifecycle::{Status, permits};
 use crate::process::Phase;
+use crate::turn;
 use hull_abi::{ExecId, HostJob, Resources};
 use hull_launcher::client::JobError;
 use std::sync::Arc;
@@ -80,7 +81,10 @@ impl Container {
     /// Runs a job of which only the answer matters.
     fn job(&self, job: HostJob, reply: Reply<()>) {
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { answer(reply, run(&shared, &job).await) });
+        turn::spawn(
+            "control",
+            async move { answer(reply, run(&shared, &job).await) },
+        );
     }
 
     pub(super) fn pause(&mut self, reply: Reply<()>) {
@@ -92,11 +96,12 @@ impl Container {
         let cgroup = self.place.cgroup.clone();
         let turn = Arc::clone(&self.cgroup_turn);
         self.beside(async move {
-            let _turn = turn.lock().await;
+            let mut frozen = turn.lock().await;
             let freeze = HostJob::Freeze {
                 cgroup: cgroup.clone(),
             };
             let result = run(&shared, &freeze).await;
+            frozen.0 = result.is_ok();
             if result.is_err() {
                 // A job that died has thawed nothing, and half a container stopped is worse than none.
                 if let Err(e) = run(&shared, &HostJob::Thaw { cgroup }).await {
@@ -131,8 +136,11 @@ impl Container {
         };
         let turn = Arc::clone(&self.cgroup_turn);
         self.beside(async move {
-            let _turn = turn.lock().await;
+            let mut frozen = turn.lock().await;
             let result = run(&shared, &thaw).await;
+            if result.is_ok() {
+                frozen.0 = false;
+            }
             Outcome::Thawed { result, reply }
         });
     }
@@ -161,17 +169,17 @@ impl Container {
 
     /// Changes limits, after the change before.
     fn apply(&self, resources: Resources, reply: Reply<()>) {
-        let paused = matches!(self.status, Status::Pausing | Status::Paused);
         let (shared, turn) = (Arc::clone(&self.shared), Arc::clone(&self.cgroup_turn));
         let cgroup = self.place.cgroup.clone();
-        tokio::spawn(async move {
-            let _turn = turn.lock().await;
+        turn::spawn("control", async move {
+            // Not the state when it was asked for: a resume may have been waited for since.
+            let frozen = turn.lock().await;
             let update = HostJob::Update {
                 cgroup: cgroup.clone(),
                 resources,
             };
             let ran = shared.launcher.run(&update, DEADLINE).await;
-            if matches!(ran, Err(JobError::Broken(_))) && !paused {
+            if matches!(ran, Err(JobError::Broken(_))) && !frozen.0 {
                 // A job that died while the processes stood still has left them so.
                 if let Err(e) = run(&shared, &HostJob::Thaw { cgroup }).await {
                     log::warn!("after a failed update: {}", e.line());

@@ -3,10 +3,12 @@
 use super::{Container, Exec, Outcome, ProcessInfo, Reply, answer};
 use crate::error::{Error, Op};
 use crate::events::{Event, Io};
+use crate::fault;
 use crate::launch::{self, ExecArgs};
 use crate::lifecycle::{Status, permits};
 use crate::process::{Exit, Phase, Process};
 use crate::stdio::Stdio;
+use crate::turn;
 use hull_abi::ExecId;
 use hull_launcher::client::ChildProcess;
 use std::sync::Arc;
@@ -28,6 +30,13 @@ impl Container {
             return Err(Error::InUse(format!("id {id}")));
         }
         permits(self.status, Op::Exec)?;
+        if self.is_sandbox() {
+            let text = format!(
+                "container {} is a sandbox and runs no programs",
+                self.place.id
+            );
+            return Err(Error::FailedPrecondition(text));
+        }
         let plan = hull_plan::lower_exec(spec, streams.terminal, &self.plan, &self.shared.facts)
             .map_err(launch::invalid)?;
         let exec_id = id.as_str().to_owned();
@@ -43,6 +52,7 @@ impl Container {
             id: self.id(),
             exec_id,
         });
+        fault::point("exec added");
         Ok(())
     }
 
@@ -71,8 +81,7 @@ impl Container {
             .cloned()
             .filter(|_| self.ending == super::Ending::No);
         let Some(init) = init else {
-            let text = format!("container {} init process is not running", self.place.id);
-            return Err(Error::FailedPrecondition(text));
+            return Err(self.init_is_gone());
         };
         let exec = self
             .execs
@@ -81,6 +90,7 @@ impl Container {
         exec.process.phase = Phase::Starting;
         let streams = exec.process.streams.clone();
         Ok(ExecArgs {
+            id: id.clone(),
             plan: exec.plan.clone(),
             container: Arc::clone(&self.plan),
             place,
@@ -89,16 +99,28 @@ impl Container {
         })
     }
 
+    fn init_is_gone(&self) -> Error {
+        let text = format!("container {} init process is not running", self.place.id);
+        Error::FailedPrecondition(text)
+    }
+
     pub(super) fn on_exec_started(
         &mut self,
         id: ExecId,
-        result: Result<(Arc<ChildProcess>, Arc<Stdio>), Error>,
+        mut result: Result<(Arc<ChildProcess>, Arc<Stdio>), Error>,
         reply: Reply<u32>,
     ) {
+        if self.ending == super::Ending::Done
+            && let Ok((child, stdio)) = result
+        {
+            // The exit of init was told without waiting for this any longer: nothing starts after it.
+            end(child, stdio);
+            result = Err(self.init_is_gone());
+        }
         let Some(exec) = self.execs.get_mut(&id) else {
-            if let Ok((child, _)) = result {
+            if let Ok((child, stdio)) = result {
                 // Nobody would ever hear of it again.
-                tokio::spawn(async move { launch::end(&child).await });
+                end(child, stdio);
             }
             return answer(reply, Err(Error::NoProcess(id.as_str().to_owned())));
         };
@@ -106,6 +128,7 @@ impl Container {
             Ok((child, stdio)) => {
                 exec.process.attach(Arc::clone(&child), Arc::clone(&stdio));
                 exec.process.phase = Phase::Running;
+                fault::point("exec runs");
                 let pid = exec.process.pid_u32();
                 let exec_id = id.as_str().to_owned();
                 self.publish(Event::ExecStarted {
@@ -170,4 +193,12 @@ impl Container {
             answer(reply, Ok(info.clone()));
         }
     }
+}
+
+/// Ends a process that nobody is to hear of, and what takes its output.
+fn end(child: Arc<ChildProcess>, stdio: Arc<Stdio>) {
+    turn::spawn("exec", async move {
+        launch::end(&child).await;
+        stdio.finish(Duration::ZERO).await;
+    });
 }

@@ -1,10 +1,12 @@
 //! The end of processes: exec exits first, init's last, and out-of-memory before that.
 
-use super::{Awaited, Container, Ending, Outcome};
+use super::{Awaited, Container, Ending, Exec, Outcome};
 use crate::events::Event;
+use crate::fault;
 use crate::lifecycle::Status;
 use crate::process::{Exit, Phase};
 use crate::stdio::Stdio;
+use crate::turn;
 use hull_abi::{ExecId, HostJob, SetupError};
 use hull_cgroup::OomWatch;
 use hull_launcher::client::{self, ChildProcess};
@@ -12,12 +14,30 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::Interest;
+use tokio::task::AbortHandle;
 
 /// How long what init left behind may take to be killed.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
-/// How long exec processes may take to end after init. One that hangs in the kernel must not hide
-/// the end of the container for ever.
-const EXECS_DEADLINE: Duration = Duration::from_secs(5);
+/// How long everything may take that is told before the end of init. A process that hangs in the kernel, or
+/// an exit that got lost, must not hide the end of the container for ever.
+const OVERDUE: Duration = Duration::from_secs(5);
+/// The status of a process of which nobody knows how it ended.
+const UNKNOWN: u32 = 255;
+/// 128 + SIGKILL: the kernel may have chosen the process when memory ran out.
+const KILLED: u32 = 137;
+
+/// The count of out-of-memory kills, and what waits for it to change.
+#[derive(Debug)]
+pub(super) struct MemoryWatch {
+    watch: OomWatch,
+    notices: AbortHandle,
+}
+
+impl Drop for MemoryWatch {
+    fn drop(&mut self) {
+        self.notices.abort();
+    }
+}
 
 impl Container {
     /// Waits for a process to end and for its output to settle.
@@ -28,7 +48,7 @@ impl Container {
                 Ok(ended) => ended.status,
                 Err(errno) => {
                     log::error!("process {}: its exit is lost: {errno}", child.pid());
-                    255
+                    UNKNOWN
                 }
             };
             let exit = Exit {
@@ -46,9 +66,17 @@ impl Container {
 
     pub(super) fn on_exec_ended(&mut self, id: &ExecId, exit: Exit) {
         let container = self.id();
+        if exit.status == KILLED {
+            // The cause before the effect.
+            self.on_out_of_memory();
+        }
         let Some(exec) = self.execs.get_mut(id) else {
             return;
         };
+        if matches!(exec.process.phase, Phase::Stopped(_)) {
+            // It was given up, and its exit is told.
+            return;
+        }
         let pid = exec.process.pid_u32();
         exec.process.stop(exit);
         self.publish(Event::Exit {
@@ -63,6 +91,7 @@ impl Container {
 
     /// At once, whatever its output does: nothing may be started any more, and what it left must go.
     pub(super) fn on_init_reaped(&mut self, exit: Exit) {
+        fault::point("init reaped");
         let private = self.plan.has_private_pid_namespace();
         self.ending = Ending::Waiting {
             exit,
@@ -70,11 +99,16 @@ impl Container {
                 settled: false,
                 // The kernel has killed what was in its pid namespace.
                 leftovers_killed: private,
-                execs_overdue: false,
+                overdue: false,
             },
         };
         self.gate = None;
         if !private {
+            // By themselves too: somebody may have moved them out of the cgroup.
+            for exec in self.execs.values() {
+                // It may have ended, or not be there yet.
+                drop(exec.process.signal(nix::libc::SIGKILL));
+            }
             let shared = Arc::clone(&self.shared);
             let job = HostJob::Kill {
                 cgroup: self.place.cgroup.clone(),
@@ -86,12 +120,10 @@ impl Container {
                 Outcome::LeftoversKilled
             });
         }
-        if self.has_live_execs() {
-            self.beside(async {
-                tokio::time::sleep(EXECS_DEADLINE).await;
-                Outcome::ExecsOverdue
-            });
-        }
+        self.beside(async {
+            tokio::time::sleep(OVERDUE).await;
+            Outcome::Overdue
+        });
     }
 
     pub(super) fn on_init_settled(&mut self) {
@@ -102,12 +134,36 @@ impl Container {
         self.came(|until| until.leftovers_killed = true);
     }
 
-    pub(super) fn on_execs_overdue(&mut self) {
-        if matches!(self.ending, Ending::Waiting { .. }) && self.has_live_execs() {
-            let id = &self.place.id;
-            log::warn!("container {id}: exec processes outlive init by 5 s");
+    /// The time is over for what comes before the end of init; what is left of it is told when it comes.
+    pub(super) fn on_overdue(&mut self) {
+        if let Ending::Waiting { .. } = self.ending {
+            log::warn!(
+                "the exit of init is told, {} s after it: {}",
+                OVERDUE.as_secs(),
+                self.describe()
+            );
         }
-        self.came(|until| until.execs_overdue = true);
+        self.came(|until| until.overdue = true);
+    }
+
+    /// The container is gone, and with it whoever would be told of the ends of these processes later: each
+    /// that was started has an exit all the same.
+    pub(super) fn give_up_execs(&mut self) {
+        let running = |exec: &&Exec| exec.process.phase == Phase::Running;
+        let lost: Vec<ExecId> = self
+            .execs
+            .iter()
+            .filter(|(_, exec)| running(exec))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in lost {
+            log::error!("container {}: the exit of exec {id} is lost", self.place.id);
+            let exit = Exit {
+                status: UNKNOWN,
+                at: SystemTime::now(),
+            };
+            self.on_exec_ended(&id, exit);
+        }
     }
 
     fn came(&mut self, note: impl FnOnce(&mut Awaited)) {
@@ -129,9 +185,9 @@ impl Container {
         let Ending::Waiting { exit, until } = self.ending else {
             return;
         };
-        let execs_ended = until.execs_overdue || !self.has_live_execs();
         let starting = self.init.phase == Phase::Starting;
-        if until.settled && until.leftovers_killed && execs_ended && !starting {
+        let ready = until.settled && until.leftovers_killed && !self.has_live_execs() && !starting;
+        if ready || until.overdue {
             self.publish_init_exit(exit);
         }
     }
@@ -149,6 +205,7 @@ impl Container {
             status: exit.status,
             exited_at: exit.at,
         });
+        fault::point("exit event");
         self.init.stop(exit);
         if !self.deletes.is_empty() {
             self.remove();
@@ -158,7 +215,7 @@ impl Container {
     /// Watches the cgroup's count of out-of-memory kills.
     pub(super) fn watch_memory(&mut self) {
         let watch = match OomWatch::open(&self.place.cgroup) {
-            Ok(Some(watch)) => Arc::new(watch),
+            Ok(Some(watch)) => watch,
             Ok(None) => return,
             Err(e) => {
                 log::warn!("container {}: no out-of-memory events: {e}", self.place.id);
@@ -177,9 +234,8 @@ impl Container {
                 return;
             }
         };
-        self.oom = Some(watch);
         let outcomes = self.outcomes.clone();
-        tokio::spawn(async move {
+        let notices = turn::spawn("exit", async move {
             // Ends with the container, whose channel closes.
             loop {
                 let ready = tokio::select! {
@@ -194,10 +250,16 @@ impl Container {
                 }
             }
         });
+        self.oom = Some(MemoryWatch {
+            watch,
+            notices: notices.abort_handle(),
+        });
     }
 
     pub(super) fn on_out_of_memory(&mut self) {
-        let Some(watch) = &self.oom else { return };
+        let Some(MemoryWatch { watch, .. }) = &self.oom else {
+            return;
+        };
         // Removing the cgroup also notifies; then there is nothing to count.
         let Ok(count) = watch.drain() else { return };
         if count > self.ooms_seen {

@@ -3,6 +3,7 @@
 use super::{Container, Next, Outcome, ProcessInfo, Reply, answer};
 use crate::error::{Error, Op};
 use crate::events::Event;
+use crate::fault;
 use crate::launch::{self, RELEASE_DEADLINE};
 use crate::lifecycle::{Status, permits};
 use crate::stdio::Stdio;
@@ -36,6 +37,9 @@ impl Container {
             return;
         }
         self.removing = true;
+        if self.removed {
+            return self.beside(async { Outcome::Removed { result: Ok(()) } });
+        }
         let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(&self.plan));
         let place = self.place.clone();
         let processes = self.execs.values().map(|exec| &exec.process);
@@ -45,9 +49,11 @@ impl Container {
             .collect();
         self.beside(async move {
             drain(streams).await;
+            fault::point("release");
             let job = launch::release_job(&place);
             let result = shared.launcher.run(&job, RELEASE_DEADLINE).await;
             if result.is_ok() {
+                fault::point("poststop");
                 // Before the container is forgotten: a daemon without containers may leave.
                 launch::poststop(&shared, &plan, &place).await;
             }
@@ -67,6 +73,38 @@ impl Container {
             }
             return Next::Stay;
         }
+        let is_first = !self.removed;
+        if is_first {
+            self.removed = true;
+            self.tell_removed();
+        }
+        let mut is_told = false;
+        for reply in replies {
+            is_told |= reply.send(self.state(None)).is_ok();
+        }
+        let (registry, id) = (&self.shared.registry, &self.place.id);
+        if !is_told {
+            log::info!("container {id} is deleted, and whoever asked for it is gone");
+            if is_first {
+                registry.keep_untold(id);
+            }
+            self.shared.container_removed();
+            return Next::Stay;
+        }
+        if is_first {
+            registry.remove(id);
+        } else {
+            registry.remove_untold(id);
+        }
+        self.shared.container_removed();
+        Next::Leave
+    }
+
+    /// Nothing is left on the host.
+    fn tell_removed(&mut self) {
+        self.give_up_execs();
+        // Its cgroup is gone, and a container that nobody knows to be gone may stay for long.
+        self.oom = None;
         if let Some(exit) = self.init.exit() {
             self.publish(Event::Delete {
                 id: self.id(),
@@ -75,13 +113,9 @@ impl Container {
                 exited_at: exit.at,
             });
         }
+        fault::point("delete event");
         launch::forget(&self.place);
-        for reply in replies {
-            answer(reply, self.state(None));
-        }
-        self.shared.registry.remove(&self.place.id);
-        self.shared.container_removed();
-        Next::Leave
+        fault::point("forgotten");
     }
 }
 

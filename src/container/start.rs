@@ -1,11 +1,14 @@
 //! Start of the init process.
 
-use super::{Container, Outcome, Reply, answer};
+use super::{Container, Ending, Outcome, Reply, answer};
 use crate::error::{Error, Op};
 use crate::events::Event;
+use crate::fault;
 use crate::launch;
 use crate::lifecycle::{Status, permits};
 use crate::process::Phase;
+use crate::turn;
+use hull_abi::Step;
 use std::sync::Arc;
 
 impl Container {
@@ -22,20 +25,28 @@ impl Container {
         self.status = Status::Starting;
         let (plan, pid) = (Arc::clone(&self.plan), self.init.pid);
         self.beside(async move {
+            fault::point("release gate");
             let result = launch::release_gate(&plan, &gate, pid).await;
             Outcome::Started { result, reply }
         });
     }
 
     pub(super) fn on_started(&mut self, result: Result<(), Error>, reply: Reply<u32>) {
+        if self.ending == Ending::Done {
+            // Its exit was told without waiting for this any longer; it must stay the last word.
+            let ended = result.and(Err(launch::killed(Step::Exec)));
+            return answer(reply, ended);
+        }
         match result {
             Ok(()) => {
+                fault::point("program runs");
                 self.init.phase = Phase::Running;
                 self.status = Status::Running;
                 self.publish(Event::Start {
                     id: self.id(),
                     pid: self.init.pid_u32(),
                 });
+                fault::point("start event");
                 self.run_poststart(reply);
             }
             Err(error) => {
@@ -61,7 +72,7 @@ impl Container {
             self.place.clone(),
         );
         let child = self.init.child().cloned();
-        tokio::spawn(async move {
+        turn::spawn("start", async move {
             let result = launch::poststart(&shared, &plan, &place, pid).await;
             if let (Err(_), Some(child)) = (&result, child) {
                 // ESRCH: it has ended by itself.

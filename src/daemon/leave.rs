@@ -22,6 +22,10 @@ const GRACE: Duration = Duration::from_millis(500);
 /// this one was forgotten: its caller died between `start` and Create.
 const IDLE: Duration = Duration::from_secs(120);
 
+/// The same for a daemon that has had containers, of which none is left. If containerd ended while it
+/// deleted the last one, it must not find us when it is back: it would believe in a container that is gone.
+const USED_UP: Duration = Duration::from_secs(2);
+
 /// Whether and when the daemon ends.
 #[derive(Debug, Default)]
 pub(crate) struct Leave {
@@ -41,6 +45,8 @@ struct Facts {
     open: BTreeSet<u64>,
     /// The first number after the last container.
     first_since_empty: u64,
+    /// There was a container.
+    used: bool,
 }
 
 /// What follows from the facts when there is no container.
@@ -85,6 +91,7 @@ impl Leave {
         let mut facts = lock(&self.facts);
         facts.now = false;
         facts.first_since_empty = facts.next;
+        facts.used = true;
         self.changed.notify_one();
     }
 
@@ -106,7 +113,9 @@ impl Leave {
     pub(super) async fn due(&self, registry: &Registry) {
         loop {
             let verdict = if registry.is_empty() {
-                lock(&self.facts).verdict()
+                // How such a container ended is known nowhere else.
+                let untold = registry.has_untold();
+                lock(&self.facts).verdict(untold)
             } else {
                 Verdict::Stay
             };
@@ -137,7 +146,7 @@ impl fmt::Display for Leave {
 // === impl Facts ===
 
 impl Facts {
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self, untold: bool) -> Verdict {
         let newest = self.open.last();
         match newest {
             _ if self.now => Verdict::Leave,
@@ -146,6 +155,7 @@ impl Facts {
             }
             Some(_) => Verdict::Stay,
             None if self.asked => Verdict::LeaveAfter(GRACE),
+            None if self.used && !untold => Verdict::LeaveAfter(USED_UP),
             None => Verdict::LeaveAfter(IDLE),
         }
     }
@@ -165,7 +175,7 @@ mod tests {
     use super::*;
 
     fn verdict(leave: &Leave) -> Verdict {
-        lock(&leave.facts).verdict()
+        lock(&leave.facts).verdict(false)
     }
 
     #[test]
@@ -201,6 +211,26 @@ mod tests {
         assert_eq!(verdict(&leave), Verdict::Stay);
         drop(client);
         assert_eq!(verdict(&leave), Verdict::LeaveAfter(IDLE));
+    }
+
+    #[test]
+    fn what_only_the_daemon_knows_keeps_it() {
+        let leave = Leave::default();
+        let client = leave.connected();
+        leave.emptied();
+        drop(client);
+        let verdict = lock(&leave.facts).verdict(true);
+        assert_eq!(verdict, Verdict::LeaveAfter(IDLE));
+    }
+
+    #[test]
+    fn a_daemon_whose_containers_are_gone_leaves_sooner() {
+        let leave = Leave::default();
+        let client = leave.connected();
+        leave.emptied();
+        assert_eq!(verdict(&leave), Verdict::Stay);
+        drop(client);
+        assert_eq!(verdict(&leave), Verdict::LeaveAfter(USED_UP));
     }
 
     #[tokio::test]

@@ -1,13 +1,19 @@
 //! The publisher against a real ttrpc server that speaks containerd's event service.
 
+mod delivery;
+mod scripted;
+
 use super::*;
 use async_trait::async_trait;
-use containerd_shim_protos::api::Empty;
+use containerd_shim_protos::api::{Empty, ForwardRequest};
 use containerd_shim_protos::events::task as message;
 use containerd_shim_protos::shim_async::{Events, create_events};
 use protobuf::Message;
 use std::path::{Path, PathBuf};
 use ttrpc::asynchronous::{Server, TtrpcContext};
+
+/// More than any of this takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What arrives, as topic and id of the container.
 struct Recorder(mpsc::UnboundedSender<(String, String)>);
@@ -102,7 +108,7 @@ async fn events_arrive_in_order_under_their_topics() {
     for event in events {
         publisher.publish(event);
     }
-    assert!(publisher.flush(CALL).await);
+    assert!(publisher.flush(PATIENCE).await);
     let mut topics = Vec::new();
     while let Ok((topic, id)) = arrived.try_recv() {
         assert_eq!(id, "c1");

@@ -53,8 +53,8 @@ pub(super) async fn until_ready(
         match received {
             Ok((FromInit::Ready { moments }, _)) => return Ok(Ready { master, moments }),
             Ok((FromInit::Console, mut fds)) => master = fds.pop(),
-            Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
-                Box::pin(asking.answer(word, fds, sync)).await?;
+            Ok((FromInit::Wasm(request), fds)) => {
+                Box::pin(asking.answer(request, fds, sync)).await?;
             }
             Ok((FromInit::Notify { listener }, _)) => {
                 meet(agent.as_ref(), listener, sync).await?;
@@ -156,9 +156,9 @@ pub(super) async fn until_exec(
             Ok((FromInit::Notify { listener }, _)) => {
                 meet(agent.as_ref(), listener, sync).await?;
             }
-            Ok((word @ (FromInit::Wasm { .. } | FromInit::BadArtifact { .. }), fds)) => {
+            Ok((FromInit::Wasm(request), fds)) => {
                 if let Some(asking) = &mut asking {
-                    Box::pin(asking.answer(word, fds, sync)).await?;
+                    Box::pin(asking.answer(request, fds, sync)).await?;
                 }
             }
             Ok((FromInit::Limits, _)) => {

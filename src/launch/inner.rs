@@ -45,6 +45,7 @@ pub(crate) async fn run_to_end(shared: &Shared, inner: Inner<'_>) -> Result<Ende
             resources: plan.resources.clone(),
             owner: plan.cgroup_owner(),
         }),
+        pod_files: None,
     };
     let ended = match shared.launcher.run(&job, PREPARE_DEADLINE).await {
         Ok(()) => run(shared, inner).await,

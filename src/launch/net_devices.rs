@@ -2,6 +2,7 @@
 
 use crate::daemon::Shared;
 use crate::error::Error;
+use crate::turn;
 use hull_abi::{HostJob, Plan};
 use hull_launcher::client::ChildProcess;
 use std::time::Duration;
@@ -31,6 +32,6 @@ pub(super) async fn take_over(
     let job = shared.launcher.begin(&job, Some(pidfd)).await?;
     job.next(DEADLINE).await?;
     // It only has to end, which nobody needs to wait for.
-    tokio::spawn(job.end());
+    turn::spawn("end of a job", job.end());
     Ok(())
 }

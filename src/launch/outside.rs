@@ -1,5 +1,5 @@
-//! What a process in a user namespace cannot do for itself, and the daemon does: raise its resource
-//! limits, own its standard streams.
+//! What a process in a user namespace cannot do for itself, and the daemon does for every process: set its
+//! resource limits; and have it own its standard streams.
 
 use crate::error::Error;
 use crate::stdio::Prepared;
@@ -30,10 +30,8 @@ pub(super) fn settle_ids(
         gids: map(child, "gid_map")?,
     };
     check(&plan.id_maps, &maps)?;
-    let user = &process.user;
-    let owner = (host_id(&maps.uids, user.uid), host_id(&maps.gids, user.gid));
-    match (streams, owner) {
-        (Some(streams), (Some(uid), Some(gid))) => streams.give_to(uid, gid),
+    match (streams, host_id(&maps.uids, process.user.uid)) {
+        (Some(streams), Some(uid)) => streams.give_to(uid),
         // Nobody's: the process finds out when it becomes that user.
         _ => Ok(()),
     }

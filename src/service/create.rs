@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::events::{Event, Io};
 use crate::launch::{self, CreateArgs};
 use crate::options;
+use crate::turn;
 use containerd_shim_protos::api;
 use hull_abi::{ContainerId, HostMount};
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use tokio::sync::oneshot;
 pub(super) async fn run(shared: &Arc<Shared>, req: api::CreateTaskRequest) -> Result<u32, Error> {
     let shared = Arc::clone(shared);
     let (reply, answer) = oneshot::channel();
-    tokio::spawn(async move {
+    turn::spawn("create", async move {
         let result = create(&shared, req, &reply).await;
         if result.is_err() {
             // A shutdown may have waited for the end of this.
@@ -60,6 +61,7 @@ async fn create(
         checkpoint: String::new(),
         pid,
     });
+    crate::fault::point("create event");
     reservation.fill(container::spawn(Arc::clone(shared), created, streams));
     shared.rest.put_off();
     Ok(pid)

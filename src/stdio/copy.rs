@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 /// Most bytes that one splice moves: what a pipe holds.
 const CHUNK: usize = 64 * 1024;
@@ -29,6 +29,10 @@ const TERMINAL_HOLDS: usize = 128 * 1024;
 /// same: one that has only just been let into open(2) and hears of the end gives up before it reads (`ctr`
 /// on a busy machine).
 const TAKE_DEADLINE: Duration = Duration::from_millis(500);
+/// Between two attempts to write to a full disk.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
+/// How long a client that reads may pause before it is told of the end all the same.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Between two looks: no event tells that a FIFO is empty.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
@@ -45,42 +49,61 @@ pub(super) enum Source {
 /// Opens the sink, copies all output of a process, and closes both at once at its end: clients read
 /// until the end of the stream before they delete the process.
 ///
-/// # Errors
-/// The sink cannot be opened or written to, or nobody came to read it.
-pub(super) async fn output(source: Source, sink: Sink, progress: &Progress) -> io::Result<()> {
-    let mut opening = pin!(sink.open());
-    let target = tokio::select! {
+/// Where the sink cannot be opened or written to, that is logged, and the process's end is kept until the
+/// process (on a terminal) or we are dropped: it blocks when that is full, and is not killed by SIGPIPE.
+pub(super) async fn output(stream: &str, source: Source, sink: Sink, progress: &Progress) {
+    let mut opening = pin!(sink.open(stream, progress));
+    let opened = tokio::select! {
         biased;
-        target = &mut opening => target?,
+        target = &mut opening => target,
         () = source.has_no_more(progress) => {
             drop(source);
             // Nothing was written, but a reader that comes late must still find the end.
-            return opening.await.map(drop);
+            if let Err(e) = opening.await {
+                log::warn!("{stream}: {e}");
+            }
+            return;
         }
     };
+    let copied = match opened {
+        Ok(target) => copy(stream, &source, target, progress).await,
+        Err(e) => Err(e),
+    };
+    let Err(e) = copied else { return };
+    log::warn!("{stream}: {e}: the rest of the output is kept back");
+    progress.expect(false);
+    match source {
+        Source::Terminal(_) => progress.ended().await,
+        Source::Pipe(_) => pending().await,
+    }
+}
+
+/// Copies until the end of the source.
+async fn copy(
+    stream: &str,
+    source: &Source,
+    target: Target,
+    progress: &Progress,
+) -> io::Result<()> {
     let Target {
         stream: Stream::Watched(fifo),
         fifo: true,
     } = &target
     else {
         progress.met();
-        return copy_all(&source, &target.stream, progress).await;
+        return copy_all(stream, source, &target.stream, progress).await;
     };
     let had_time = Instant::now() + TAKE_DEADLINE;
     let copying = async {
-        match &source {
+        match source {
             Source::Pipe(pipe) => splice_all(pipe, fifo, progress).await,
-            Source::Terminal(_) => copy_all(&source, &target.stream, progress).await,
+            Source::Terminal(_) => copy_all(stream, source, &target.stream, progress).await,
         }
     };
     let meeting = async {
         progress.ended().await;
-        let all_taken = async {
-            passed_on(&source, progress).await;
-            taken(fifo, progress).await;
-        };
+        taken(Some(source), fifo, progress, had_time).await;
         // What is left then is a matter between the client and its FIFO.
-        drop(timeout_at(had_time, all_taken).await);
         progress.met();
         pending().await
     };
@@ -88,25 +111,35 @@ pub(super) async fn output(source: Source, sink: Sink, progress: &Progress) -> i
         copied = copying => copied,
         never = meeting => never,
     };
-    drop(timeout_at(had_time, taken(fifo, progress)).await);
+    taken(None, fifo, progress, had_time).await;
     copied
 }
 
-/// Waits until everything that the process wrote has left its end of the stream.
-async fn passed_on(source: &Source, progress: &Progress) {
+/// Waits until the client has read what the process wrote: what is still at the process's end and what is in
+/// the FIFO. Until `had_time` for a client that has not begun to read, then only while it does: there are
+/// some that give up what they have not read when they hear of the end (the CRI plugin of containerd 1.6).
+async fn taken(source: Option<&Source>, fifo: &Watched, progress: &Progress, had_time: Instant) {
+    let owed = || source.is_some_and(|source| progress.owes(is_readable(source.fd().get_ref())));
+    let (mut seen, mut moved) = (0, Instant::now());
+    let mut pause = SHORTEST_PAUSE;
     loop {
-        let changed = progress.changed();
-        if !progress.owes(is_readable(source.fd().get_ref())) {
+        let left = unread(fifo.get_ref()).unwrap_or(0);
+        let taken = progress.taken(left);
+        if (left == 0 && !owed()) || progress.is_enough(taken) {
             return;
         }
-        changed.await;
-    }
-}
-
-/// Waits until the client has read what is in its FIFO, or some of it: who has begun reads to the end.
-async fn taken(fifo: &Watched, progress: &Progress) {
-    let mut pause = SHORTEST_PAUSE;
-    while unread(fifo.get_ref()).is_ok_and(|bytes| bytes > 0 && progress.passed_on_at_most(bytes)) {
+        let now = Instant::now();
+        if taken != seen {
+            (seen, moved) = (taken, now);
+        }
+        let until = if taken == 0 {
+            had_time
+        } else {
+            moved + PATIENCE
+        };
+        if now >= until {
+            return;
+        }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -144,7 +177,13 @@ fn splice_some(pipe: &OwnedFd, fifo: &OwnedFd) -> io::Result<Option<usize>> {
     }
 }
 
-async fn copy_all(source: &Source, target: &Stream, progress: &Progress) -> io::Result<()> {
+async fn copy_all(
+    stream: &str,
+    source: &Source,
+    target: &Stream,
+    progress: &Progress,
+) -> io::Result<()> {
+    let mut full = false;
     let mut buffer = vec![0u8; BUFFER];
     let mut after_end = 0;
     while after_end < TERMINAL_HOLDS {
@@ -158,13 +197,30 @@ async fn copy_all(source: &Source, target: &Stream, progress: &Progress) -> io::
         }
         progress.took(n);
         while !bytes.is_empty() {
-            let written = target.write(bytes).await?;
+            let written = match target.write(bytes).await {
+                Err(e) if is_full(&e) => {
+                    if !full {
+                        full = true;
+                        log::warn!("{stream}: {e}: the output waits for space");
+                    }
+                    sleep(FULL_PAUSE).await;
+                    continue;
+                }
+                other => other?,
+            };
+            full = false;
             progress.passed_on(written);
             bytes = bytes.get(written..).unwrap_or_default();
         }
         yield_now().await;
     }
     Ok(())
+}
+
+/// A full disk may have room again: what is written meanwhile waits.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Copies a client's input to a pipe or a terminal until all writers have closed it, or the process

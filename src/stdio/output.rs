@@ -3,6 +3,7 @@
 use super::copy::{self, Source};
 use super::progress::Progress;
 use super::sink::Sink;
+use crate::turn;
 use hull_sys::fd::is_readable;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::os::fd::OwnedFd;
@@ -40,10 +41,8 @@ impl Output {
         let terminal = matches!(source, Source::Terminal(_));
         let end = Arc::downgrade(source.fd());
         let seen = Arc::clone(&progress);
-        let task = tokio::spawn(async move {
-            if let Err(e) = copy::output(source, sink, &seen).await {
-                log::warn!("{stream}: {e}");
-            }
+        let task = turn::spawn("output", async move {
+            copy::output(stream, source, sink, &seen).await;
             seen.over();
         });
         Self {
@@ -146,7 +145,7 @@ mod tests {
         write(&theirs, text.as_bytes()).unwrap();
         drop(theirs);
         let source = Source::Pipe(Arc::new(watch(ours, Interest::READABLE).unwrap()));
-        let sink = Sink::prepare("stdout", fifo.to_str().unwrap()).unwrap();
+        let sink = Sink::prepare("stdout", fifo, false).unwrap();
         let output = Output::start("stdout", source, sink);
         output.process_ended();
         Arc::new(output)
@@ -154,7 +153,7 @@ mod tests {
 
     fn meeting(output: &Arc<Output>) -> JoinHandle<()> {
         let output = Arc::clone(output);
-        tokio::spawn(async move { output.met().await })
+        turn::spawn("output", async move { output.met().await })
     }
 
     fn take(reader: &OwnedFd) -> Vec<u8> {
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_does_not_wait_for_a_client_that_has_begun_to_read() {
+    async fn an_end_waits_for_a_client_while_it_reads() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = fifo(dir.path());
         let reader = reader(&fifo);
@@ -200,8 +199,10 @@ mod tests {
         sleep(MOMENT).await;
         assert!(!met.is_finished(), "nothing was read yet");
         assert_eq!(read(&reader, &mut [0]), Ok(1));
+        sleep(MOMENT / 2).await;
+        assert!(!met.is_finished(), "4 bytes are left, and it reads");
         sleep(MOMENT).await;
-        assert!(met.is_finished(), "4 bytes are left, but it reads");
+        assert!(met.is_finished(), "it reads no more");
     }
 
     #[tokio::test]

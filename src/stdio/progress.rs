@@ -20,6 +20,8 @@ struct State {
     last_move: Instant,
     /// The client has taken what it got, or had the time to.
     met: bool,
+    /// There is somebody who takes what is passed on, or may come.
+    expected: bool,
     /// Set at the end of the process: at how many bytes passed on all of its own are among them.
     goal: Option<u64>,
 }
@@ -35,6 +37,7 @@ impl Progress {
                 held: 0,
                 last_move: Instant::now(),
                 met: false,
+                expected: true,
                 goal: None,
             }),
             changed: Notify::new(),
@@ -52,14 +55,28 @@ impl Progress {
         self.changed.notify_waiters();
     }
 
+    /// Whether it makes sense to wait until something is passed on. Where it does not, nobody does.
+    pub(super) fn expect(&self, expected: bool) {
+        let mut state = self.lock();
+        state.expected = expected;
+        state.met |= !expected;
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
     /// See [`Progress::met`].
     pub(super) fn is_met(&self) -> bool {
         self.lock().met
     }
 
-    /// Whether no more than `bytes` have arrived in the sink so far.
-    pub(super) fn passed_on_at_most(&self, bytes: usize) -> bool {
-        self.lock().passed_on <= bytes as u64
+    /// How much the client has taken out of a sink in which `left` bytes are.
+    pub(super) fn taken(&self, left: usize) -> u64 {
+        self.lock().passed_on.saturating_sub(left as u64)
+    }
+
+    /// Whether the process has ended and all of its own is among so many bytes.
+    pub(super) fn is_enough(&self, bytes: u64) -> bool {
+        self.lock().goal.is_some_and(|goal| bytes >= goal)
     }
 
     /// Whether nothing has arrived in the sink so far.
@@ -122,7 +139,7 @@ impl Progress {
     pub(super) fn owes(&self, readable: bool) -> bool {
         let state = self.lock();
         let reached = state.goal.is_some_and(|goal| state.passed_on >= goal);
-        !reached && (state.held > 0 || readable)
+        !reached && state.expected && (state.held > 0 || readable)
     }
 
     /// When bytes last arrived.

@@ -1,6 +1,7 @@
 //! Where output goes and input comes from: FIFOs of containerd's clients, files, devices. Every open
 //! is non-blocking, whatever a name turns out to be.
 
+use super::progress::Progress;
 use super::stream::Stream;
 use crate::error::Error;
 use hull_launcher::client::watch;
@@ -19,8 +20,10 @@ use tokio::time::{Instant, sleep};
 /// Longest pause between two looks for a reader. Well below the time for which the end of a process
 /// waits for its output to move: a reader that came just before it must be found.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
-/// How long a FIFO may be without a reader before it is given up, as in containerd.
+/// How long a reader of a FIFO is waited for, as in containerd.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+/// Pause between two looks after that.
+const LATER_PAUSE: Duration = Duration::from_secs(1);
 /// O_NOCTTY: the daemon leads a session and must not get a client's terminal as its own.
 const FLAGS: OFlag = OFlag::O_NONBLOCK
     .union(OFlag::O_NOCTTY)
@@ -31,6 +34,8 @@ const FLAGS: OFlag = OFlag::O_NONBLOCK
 pub(super) enum Sink {
     /// A FIFO that is opened once somebody reads it; a handle that cannot be moved away under us.
     Fifo(OwnedFd),
+    /// A logger's pipe, of which somebody else holds a read end.
+    Logger(Stream),
     /// Anything else.
     Open(Stream),
 }
@@ -40,7 +45,7 @@ pub(super) enum Sink {
 pub(super) struct Target {
     pub(super) stream: Stream,
     /// It can be spliced to. The one descriptor of a FIFO is reader and writer at once: a client
-    /// that goes away does not break the pipe, and its successor reads on.
+    /// that goes away does not break the pipe, and its successor reads on. A logger's pipe is the same to us.
     pub(super) fifo: bool,
 }
 
@@ -50,30 +55,6 @@ pub(super) struct Input {
     pub(super) stream: Stream,
     /// Our own writer of a FIFO: while it is open there is no end of input.
     pub(super) writer: Option<OwnedFd>,
-}
-
-/// Refuses names that we cannot serve, before anything is made.
-///
-/// # Errors
-/// [`Error::Invalid`] with the scheme.
-pub(super) fn check(name: &str) -> Result<(), Error> {
-    match name.split_once("://") {
-        None => Ok(()),
-        Some(("file" | "fifo", _)) => Ok(()),
-        Some((scheme @ ("binary" | "binary-v2"), _)) => Err(Error::Invalid(format!(
-            "STDIO scheme {scheme} is not supported yet"
-        ))),
-        Some((scheme, _)) => Err(Error::Invalid(format!("unknown STDIO scheme {scheme}"))),
-    }
-}
-
-/// The path in a name; a `file://` has a query that nobody uses.
-fn path(name: &str) -> &Path {
-    let path = match name.strip_prefix("file://") {
-        Some(file) => file.split_once('?').map_or(file, |(path, _)| path),
-        None => name.strip_prefix("fifo://").unwrap_or(name),
-    };
-    Path::new(path)
 }
 
 fn handle(path: &Path) -> Result<OwnedFd, Errno> {
@@ -107,9 +88,9 @@ fn make_file(path: &Path) -> Result<(), Errno> {
 ///
 /// # Errors
 /// When it is not there or cannot be opened.
-pub(super) fn open_input(name: &str) -> Result<Input, Error> {
+pub(super) fn open_input(name: &Path) -> Result<Input, Error> {
     let opened = || -> Result<Input, Errno> {
-        let handle = handle(path(name))?;
+        let handle = handle(name)?;
         let reader = reopen(&handle, OFlag::O_RDONLY)?;
         let writer = if is_fifo(&handle)? {
             Some(reopen(&handle, OFlag::O_WRONLY)?)
@@ -125,13 +106,13 @@ pub(super) fn open_input(name: &str) -> Result<Input, Error> {
 // === impl Sink ===
 
 impl Sink {
-    /// Opens what the name of `stream` (`stdout`, `stderr`) means, a FIFO only as far as it can be
-    /// without a reader.
+    /// Opens what `stream` (`stdout`, `stderr`) goes to, a FIFO only as far as it can be without a reader.
+    /// A log file that is absent is made.
     ///
     /// # Errors
     /// When it is not there or cannot be opened.
-    pub(super) fn prepare(stream: &str, name: &str) -> Result<Self, Error> {
-        Self::open_name(name).map_err(|e| Error::host(format!("open {stream} {name:?}"), e))
+    pub(super) fn prepare(stream: &str, path: &Path, make: bool) -> Result<Self, Error> {
+        Self::open_path(path, make).map_err(|e| Error::host(format!("open {stream} {path:?}"), e))
     }
 
     /// Swallows everything.
@@ -139,13 +120,21 @@ impl Sink {
     /// # Errors
     /// When the host has no /dev/null.
     pub(super) fn null() -> Result<Self, Error> {
-        Self::open_name("/dev/null").map_err(|e| Error::host("open \"/dev/null\"", e))
+        let null = Path::new("/dev/null");
+        Self::open_path(null, false).map_err(|e| Error::host("open \"/dev/null\"", e))
     }
 
-    fn open_name(name: &str) -> Result<Self, Errno> {
-        let path = path(name);
+    /// The same once more, where it takes several writers.
+    pub(super) fn share(&self) -> Option<Self> {
+        match self {
+            Self::Open(stream) => Some(Self::Open(stream.clone())),
+            Self::Fifo(_) | Self::Logger(_) => None,
+        }
+    }
+
+    fn open_path(path: &Path, make: bool) -> Result<Self, Errno> {
         let found = match handle(path) {
-            Err(Errno::ENOENT) if name.starts_with("file://") => {
+            Err(Errno::ENOENT) if make => {
                 make_file(path)?;
                 handle(path)?
             }
@@ -162,75 +151,87 @@ impl Sink {
     /// we closed it before anybody came.
     ///
     /// # Errors
-    /// `TimedOut` when nobody came for 30 s; as open(2).
-    pub(super) async fn open(self) -> io::Result<Target> {
+    /// As open(2).
+    pub(super) async fn open(self, stream: &str, progress: &Progress) -> io::Result<Target> {
         match self {
             Self::Open(stream) => Ok(Target {
                 stream,
                 fifo: false,
             }),
+            Self::Logger(stream) => Ok(Target { stream, fifo: true }),
             Self::Fifo(handle) => {
-                let stream = open_fifo(&handle).await?;
+                let first = wait_for_reader(&handle, stream, progress).await?;
+                // The first writer stays until there is the second: a reader that finds none takes it
+                // for the end of the stream.
+                let fd = reopen(&handle, OFlag::O_RDWR)?;
+                drop(first);
+                let stream = Stream::Watched(Arc::new(watch(fd, Interest::WRITABLE)?));
                 Ok(Target { stream, fifo: true })
             }
         }
     }
 }
 
-async fn open_fifo(handle: &OwnedFd) -> io::Result<Stream> {
+/// Opens a FIFO for writing. After a while nobody waits for its reader any more, neither an exit nor
+/// Delete; but one that comes still gets everything.
+async fn wait_for_reader(
+    handle: &OwnedFd,
+    stream: &str,
+    progress: &Progress,
+) -> io::Result<OwnedFd> {
     let deadline = Instant::now() + OPEN_DEADLINE;
     let mut pause = Duration::from_millis(1);
-    let first = loop {
+    let mut longest = LONGEST_PAUSE;
+    loop {
         match reopen(handle, OFlag::O_WRONLY) {
-            Ok(fd) => break fd,
-            Err(Errno::ENXIO) if Instant::now() < deadline => {
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+            Ok(fd) => {
+                progress.expect(true);
+                return Ok(fd);
             }
-            Err(Errno::ENXIO) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "nobody has opened it for reading in 30 s",
-                ));
-            }
+            Err(Errno::ENXIO) => {}
             Err(errno) => return Err(errno.into()),
         }
-    };
-    // The first writer stays until there is the second: a reader that finds none takes it for the
-    // end of the stream.
-    let fd = reopen(handle, OFlag::O_RDWR)?;
-    drop(first);
-    Ok(Stream::Watched(Arc::new(watch(fd, Interest::WRITABLE)?)))
+        if longest == LONGEST_PAUSE && Instant::now() >= deadline {
+            longest = LATER_PAUSE;
+            progress.expect(false);
+            log::warn!(
+                "{stream}: nobody has opened it for reading in {} s; the process blocks when its pipe \
+                 is full",
+                OPEN_DEADLINE.as_secs()
+            );
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::mkfifo;
+    use std::time::Instant as Clock;
 
-    #[test]
-    fn names_that_cannot_be_served_are_refused() {
-        for name in ["", "/run/fifo", "fifo:///run/fifo", "file:///log?a=b"] {
-            assert!(check(name).is_ok(), "{name}");
-        }
-        for (name, text) in [
-            ("tcp://host", "unknown STDIO scheme tcp"),
-            (
-                "binary:///logger",
-                "STDIO scheme binary is not supported yet",
-            ),
-        ] {
-            assert_eq!(check(name).unwrap_err().to_string(), text);
-        }
-    }
-
-    #[test]
-    fn only_a_log_uri_has_a_query() {
-        for (name, expected) in [
-            ("/run/a?b", "/run/a?b"),
-            ("fifo:///run/a", "/run/a"),
-            ("file:///log/a?max=1", "/log/a"),
-        ] {
-            assert_eq!(path(name), Path::new(expected));
-        }
+    /// The test's clock stands still but for the timers.
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_comes_after_the_deadline_is_still_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let progress = Arc::new(Progress::new());
+        let sink = Sink::prepare("stdout", &path, false).unwrap();
+        let seen = Arc::clone(&progress);
+        let opening = tokio::spawn(async move { sink.open("stdout", &seen).await });
+        let begin = Clock::now();
+        sleep(Duration::from_secs(29)).await;
+        assert!(progress.owes(true), "somebody may come");
+        sleep(Duration::from_secs(2)).await;
+        assert!(!progress.owes(true), "nobody has come");
+        sleep(Duration::from_secs(600)).await;
+        assert!(!opening.is_finished());
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+        let _reader = open(&path, flags, Mode::empty()).unwrap();
+        assert!(opening.await.unwrap().unwrap().fifo);
+        assert!(progress.owes(true), "somebody reads");
+        assert!(begin.elapsed() < Duration::from_secs(60));
     }
 }

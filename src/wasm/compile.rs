@@ -1,6 +1,6 @@
 //! Compiling: one at a time per module on this host, in a jail, and into the store.
 
-use super::{Client, Order, jail, utf8};
+use super::{Client, Order, Source, clone, jail, utf8};
 use crate::daemon::Shared;
 use crate::error::Error;
 use crate::launch::killed;
@@ -12,10 +12,12 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, SemaphorePermit};
 
 /// How long storing an artifact may take.
 const KEEP_DEADLINE: Duration = Duration::from_secs(60);
+/// How long taking a module from its container or image may take; the job has deadlines of its own.
+const TAKE_DEADLINE: Duration = Duration::from_secs(40);
 /// Longest id that is read.
 const MAX_ID: usize = 1024;
 
@@ -26,14 +28,18 @@ const MAX_ID: usize = 1024;
 /// the host lacks; or that whoever wanted it is dead.
 pub(super) async fn run(order: Order<'_>) -> Result<File, Error> {
     let limits = jail::Limits::from_env()?;
+    let (file, source) = match &order.module.source {
+        Source::File(file) => (Some(clone(file)?), None),
+        Source::Image => (None, Some(order.shared.wasm.content_source(order.shared)?)),
+    };
     let job = HostJob::Wasm(WasmJob::Compile {
         store: utf8(&order.shared.wasm.store)?,
         engine: order.tools.engine.to_string(),
         digest: *order.module.digest.as_bytes(),
         program: order.module.program.clone(),
+        source,
     });
-    let file = clone(&order.module.file)?;
-    let job = order.shared.launcher.begin(&job, Some(file)).await?;
+    let job = order.shared.launcher.begin(&job, file).await?;
     let made = converse(order, &job, limits).await;
     job.end().await;
     made
@@ -42,7 +48,7 @@ pub(super) async fn run(order: Order<'_>) -> Result<File, Error> {
 async fn converse(order: Order<'_>, job: &Job, limits: jail::Limits) -> Result<File, Error> {
     let lost = || Error::Wasm("the launcher lost a descriptor".to_owned());
     // Others may be compiling it, or others before us.
-    let patience = limits.time * 2 + KEEP_DEADLINE;
+    let patience = limits.time * 2 + TAKE_DEADLINE + KEEP_DEADLINE;
     let (mut word, mut fds) = tokio::select! {
         biased;
         () = order.client.child.dead() => return Err(killed(Step::Artifact)),
@@ -133,20 +139,30 @@ pub(super) async fn ask_engine(
     EngineId::parse(&text).map_err(|e| failed(&e.to_string()))
 }
 
+/// The right to compile for a container.
+struct Turn<'a> {
+    _place: SemaphorePermit<'a>,
+    /// Its jail has one cgroup.
+    _container: MutexGuard<'a, ()>,
+}
+
 /// Waits for its turn, which comes since every compilation has a time limit.
-async fn turn<'a>(shared: &'a Shared, client: Client<'_>) -> Result<MutexGuard<'a, ()>, Error> {
+async fn turn<'a>(shared: &'a Shared, client: Client<'a>) -> Result<Turn<'a>, Error> {
+    let turn = async {
+        let container = client.place.compiling.lock().await;
+        let place = shared.wasm.turns.acquire().await;
+        place.map(|place| Turn {
+            _place: place,
+            _container: container,
+        })
+    };
     tokio::select! {
         biased;
         () = client.child.dead() => Err(killed(Step::Artifact)),
-        turn = shared.wasm.turn.lock() => Ok(turn),
+        turn = turn => turn.map_err(|_| Error::Wasm("the daemon leaves".to_owned())),
     }
 }
 
 fn output() -> Result<OwnedFd, Error> {
     hull_sys::fd::memory(c"artifact").map_err(|e| Error::host("make a memory file", e))
-}
-
-fn clone(fd: &OwnedFd) -> Result<OwnedFd, Error> {
-    fd.try_clone()
-        .map_err(|e| Error::host("duplicate a descriptor", e))
 }

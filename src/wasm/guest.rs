@@ -1,6 +1,10 @@
 //! What the runner is told of its guest. Pure.
 
-use hull_abi::{Mount, MountFlags, MountSource, Plan, Preopen, Process, Resources, RunnerConfig};
+use super::cpus::cpus;
+use hull_abi::{
+    Entry, Mount, MountFlags, MountSource, NameFiles, Plan, Preopen, Process, Resources,
+    RunnerConfig,
+};
 
 /// Mounts below these are the kernel's or devices. A guest that wants them finds them below "/".
 const NOT_DATA: [&str; 3] = ["/proc", "/sys", "/dev"];
@@ -17,9 +21,29 @@ pub(super) fn config(
         args: process.args.clone(),
         env: environment(&process.env, home),
         cwd: process.cwd.clone(),
-        preopens: preopens(plan.root.readonly, &plan.mounts),
+        preopens: chosen(
+            plan.wasm.preopens.as_deref(),
+            offered(plan.root.readonly, &plan.mounts),
+        ),
         memory_limit: memory_limit(&plan.resources),
+        cpus: cpus(&plan.resources),
+        entry: Entry::default(),
+        name_files: NameFiles {
+            hosts: is_callers_file("/etc/hosts", &plan.mounts),
+            resolv_conf: is_callers_file("/etc/resolv.conf", &plan.mounts),
+        },
+        settings: plan.wasm.clone(),
     }
+}
+
+/// Whether what is seen at a path is a file of the host that is mounted there, and not something of the image's.
+fn is_callers_file(path: &str, mounts: &[Mount]) -> bool {
+    // The last mount over it hides the others.
+    let mut over = mounts.iter().rev();
+    let over = over.find(|mount| is_below(path, &mount.destination));
+    over.is_some_and(|mount| {
+        mount.destination == path && matches!(mount.source, MountSource::Bind { .. })
+    })
 }
 
 /// In bytes. A file of the unified hierarchy that is given by its name wins.
@@ -75,11 +99,30 @@ fn environment(env: &[String], home: Option<&str>) -> Vec<String> {
         .collect()
 }
 
+/// What an annotation asks for, read-only where the mount is; else everything that is offered.
+fn chosen(asked: Option<&[Preopen]>, offered: Vec<Preopen>) -> Vec<Preopen> {
+    let Some(asked) = asked else {
+        return offered;
+    };
+    let is_readonly = |path: &str| {
+        let mounts = offered.iter();
+        let mounts = mounts.filter(|mount| mount.path == "/" || is_below(path, &mount.path));
+        let innermost = mounts.max_by_key(|mount| mount.path.len());
+        innermost.is_some_and(|mount| mount.readonly)
+    };
+    let asked = asked.iter().map(|preopen| Preopen {
+        readonly: preopen.readonly || is_readonly(&preopen.path),
+        ..preopen.clone()
+    });
+    asked.collect()
+}
+
 /// The root and every mount that holds data, each with its own right to write: a guest's C library
 /// takes the longest preopen that fits, so a writable volume in a read-only root needs its own.
-fn preopens(readonly: bool, mounts: &[Mount]) -> Vec<Preopen> {
+fn offered(readonly: bool, mounts: &[Mount]) -> Vec<Preopen> {
     let mut all = vec![Preopen {
         path: "/".to_owned(),
+        guest: "/".to_owned(),
         readonly,
     }];
     for mount in mounts {
@@ -96,6 +139,7 @@ fn preopens(readonly: bool, mounts: &[Mount]) -> Vec<Preopen> {
         all.retain(|preopen| !is_below(&preopen.path, path));
         all.push(Preopen {
             path: path.to_owned(),
+            guest: path.to_owned(),
             readonly: mount
                 .set
                 .with(mount.set_recursive)
@@ -148,7 +192,7 @@ mod tests {
     }
 
     fn paths(readonly: bool, mounts: &[Mount]) -> Vec<(String, bool)> {
-        let all = preopens(readonly, mounts).into_iter();
+        let all = offered(readonly, mounts).into_iter();
         all.map(|p| (p.path, p.readonly)).collect()
     }
 
@@ -187,6 +231,27 @@ mod tests {
     }
 
     #[test]
+    fn files_are_the_callers_where_they_are_mounted() {
+        let none = MountFlags::default();
+        let hosts = || bind("/etc/hosts", none);
+        for (mounts, callers) in [
+            (vec![], false),
+            (vec![hosts()], true),
+            (vec![bind("/etc", none)], false),
+            (vec![bind("/etc", none), hosts()], true),
+            (vec![hosts(), new("/etc", "tmpfs")], false),
+            (vec![new("/etc/hosts", "tmpfs")], false),
+            (vec![hosts(), bind("/etc/resolv.conf", none)], true),
+        ] {
+            assert_eq!(
+                is_callers_file("/etc/hosts", &mounts),
+                callers,
+                "{mounts:?}"
+            );
+        }
+    }
+
+    #[test]
     fn volumes_keep_their_own_right_to_write() {
         let none = MountFlags::default();
         let mounts = [bind("/data", none), bind("/config", MountFlags::RDONLY)];
@@ -221,6 +286,30 @@ mod tests {
         let expected = [("/", false), ("/ab", false), ("/a", true)];
         let expected = expected.map(|(path, readonly)| (path.to_owned(), readonly));
         assert_eq!(paths(false, &mounts), expected);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_read_only_where_its_mount_is() {
+        let none = MountFlags::default();
+        let mounts = [bind("/data", none), bind("/data/fixed", MountFlags::RDONLY)];
+        let asked = [
+            ("/data/x", false),
+            ("/data/fixed/y", false),
+            ("/database", false),
+            ("/data", true),
+            ("/", false),
+        ];
+        let asked = asked.map(|(path, readonly)| Preopen {
+            path: path.to_owned(),
+            guest: "/guest".to_owned(),
+            readonly,
+        });
+        let got = chosen(Some(&asked), offered(true, &mounts));
+        let readonly: Vec<bool> = got.iter().map(|preopen| preopen.readonly).collect();
+        assert_eq!(readonly, [false, true, true, true, true]);
+        assert!(got.iter().all(|preopen| preopen.guest == "/guest"));
+        assert_eq!(chosen(Some(&[]), offered(false, &mounts)), []);
+        assert_eq!(chosen(None, offered(false, &mounts)).len(), 3);
     }
 
     #[test]

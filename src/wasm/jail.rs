@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest text that is taken from the compiler.
@@ -97,6 +98,12 @@ pub(super) async fn run(shared: &Shared, jail: Jail<'_>) -> Result<Verdict, Erro
         cgroup: shared.layout.resolve(&cgroups_path)?,
         keyring: None,
         io_owner: (0, 0),
+        state_copy: None,
+        pod_files: None,
+        observed: None,
+        compiling: Arc::default(),
+        layers: None,
+        image_module: Arc::default(),
     };
     let (stderr, theirs) = pipe().map_err(|e| Error::host("make a pipe", e))?;
     let mut fds = vec![

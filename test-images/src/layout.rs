@@ -10,10 +10,10 @@ use tar::{Builder, EntryType, Header};
 use crate::digest::Digest;
 use crate::error::{Result, at};
 
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// An image of one uncompressed layer.
 #[derive(Debug, Clone)]
@@ -32,7 +32,11 @@ pub(crate) struct Image {
 
 /// The tar bytes of the layout, which `ctr image import` takes.
 pub(crate) fn archive(image: &Image) -> Result<Vec<u8>> {
-    let files = files(image);
+    archive_of(&files(image))
+}
+
+/// The tar bytes of a layout's files by path.
+pub(crate) fn archive_of(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
     let mut builder = Builder::new(Vec::new());
     for dir in ["blobs/", "blobs/sha256/"] {
         let mut header = header(0o755, EntryType::Directory);
@@ -40,7 +44,7 @@ pub(crate) fn archive(image: &Image) -> Result<Vec<u8>> {
             .append_data(&mut header, dir, io::empty())
             .map_err(at("archive", Path::new(dir)))?;
     }
-    for (path, bytes) in &files {
+    for (path, bytes) in files {
         let mut header = header(0o644, EntryType::Regular);
         header.set_size(bytes.len() as u64);
         builder
@@ -64,26 +68,35 @@ fn files(image: &Image) -> BTreeMap<String, Vec<u8>> {
         "layers": [layer],
     });
     let mut manifest = add_blob(&mut files, MANIFEST, json_bytes(&manifest));
-    if let Value::Object(descriptor) = &mut manifest {
-        descriptor.insert(
-            "platform".to_owned(),
-            json!({ "architecture": ARCH, "os": "linux" }),
-        );
-        descriptor.insert(
-            "annotations".to_owned(),
-            json!({
-                "io.containerd.image.name": image.name,
-                "org.opencontainers.image.ref.name": image.name,
-            }),
-        );
-    }
-    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest] });
+    set(
+        &mut manifest,
+        "platform",
+        json!({ "architecture": ARCH, "os": "linux" }),
+    );
+    finish(&mut files, image.name, manifest);
+    files
+}
+
+/// Adds what makes blobs a layout: the image's name, with the descriptor of its manifest or index.
+pub(crate) fn finish(files: &mut BTreeMap<String, Vec<u8>>, name: &str, mut image: Value) {
+    let names = json!({
+        "io.containerd.image.name": name,
+        "org.opencontainers.image.ref.name": name,
+    });
+    set(&mut image, "annotations", names);
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [image] });
     files.insert("index.json".to_owned(), json_bytes(&index));
     files.insert(
         "oci-layout".to_owned(),
         json_bytes(&json!({ "imageLayoutVersion": "1.0.0" })),
     );
-    files
+}
+
+/// Adds a field to a descriptor.
+pub(crate) fn set(descriptor: &mut Value, field: &str, value: Value) {
+    if let Value::Object(fields) = descriptor {
+        fields.insert(field.to_owned(), value);
+    }
 }
 
 fn config(image: &Image) -> Value {
@@ -104,7 +117,11 @@ fn config(image: &Image) -> Value {
 }
 
 /// Stores a blob under its digest and gives the descriptor that refers to it.
-fn add_blob(files: &mut BTreeMap<String, Vec<u8>>, media_type: &str, bytes: Vec<u8>) -> Value {
+pub(crate) fn add_blob(
+    files: &mut BTreeMap<String, Vec<u8>>,
+    media_type: &str,
+    bytes: Vec<u8>,
+) -> Value {
     let digest = Digest::of(&bytes);
     let descriptor =
         json!({ "mediaType": media_type, "digest": digest.to_string(), "size": bytes.len() });
@@ -113,7 +130,7 @@ fn add_blob(files: &mut BTreeMap<String, Vec<u8>>, media_type: &str, bytes: Vec<
 }
 
 /// JSON with sorted keys (`serde_json`'s map is a B-tree), so equal values give equal digests.
-fn json_bytes(value: &Value) -> Vec<u8> {
+pub(crate) fn json_bytes(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
@@ -129,7 +146,7 @@ fn header(mode: u32, kind: EntryType) -> Header {
 }
 
 /// The building machine's architecture as Go names it: the busybox binary is the machine's own.
-const ARCH: &str = if cfg!(target_arch = "x86_64") {
+pub(crate) const ARCH: &str = if cfg!(target_arch = "x86_64") {
     "amd64"
 } else if cfg!(target_arch = "aarch64") {
     "arm64"

@@ -1,22 +1,26 @@
 //! Builds the images that the tests run, so that no test downloads one.
 //!
 //! ```text
-//! hull-images build DIR     writes one OCI archive per image into DIR (`ctr image import` takes it)
-//! hull-images rootfs DIR    unpacks the busybox root file system into DIR, for a hand-made bundle
+//! hull-images build DIR        writes one OCI archive per image into DIR (`ctr image import` takes it)
+//! hull-images full DIR TOOLS   writes that of the large guests, with what .ci/guest-tools.sh installed into TOOLS
+//! hull-images rootfs DIR       unpacks the busybox root file system into DIR, for a hand-made bundle
 //! ```
 //!
-//! Both commands give the same bytes for the same busybox binary and C compiler: no clock, no
+//! `build` and `rootfs` give the same bytes for the same busybox binary and C compiler: no clock, no
 //! directory order and no name of the building machine gets in.
 
 #![forbid(unsafe_code)]
 
+mod artifact;
 mod busybox;
 mod clang;
 mod digest;
 mod error;
+mod full;
 mod guests;
 mod layer;
 mod layout;
+mod pause;
 mod refused;
 mod rootfs;
 mod unpack;
@@ -37,6 +41,8 @@ use layout::Image;
 enum Command {
     /// Write every image into this directory.
     Build(PathBuf),
+    /// Write the image of the large guests into this directory, with the tools in the second one.
+    Full(PathBuf, PathBuf),
     /// Unpack the busybox root file system into this directory.
     Rootfs(PathBuf),
 }
@@ -52,10 +58,12 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Command> {
-    let (verb, dir, rest) = (args.next(), args.next(), args.next());
-    match (verb.as_deref().and_then(|verb| verb.to_str()), dir, rest) {
-        (Some("build"), Some(dir), None) => Ok(Command::Build(dir.into())),
-        (Some("rootfs"), Some(dir), None) => Ok(Command::Rootfs(dir.into())),
+    let verb = args.next();
+    let paths: Vec<PathBuf> = args.by_ref().map(PathBuf::from).collect();
+    match (verb.as_deref().and_then(|verb| verb.to_str()), &*paths) {
+        (Some("build"), [dir]) => Ok(Command::Build(dir.clone())),
+        (Some("full"), [dir, tools]) => Ok(Command::Full(dir.clone(), tools.clone())),
+        (Some("rootfs"), [dir]) => Ok(Command::Rootfs(dir.clone())),
         _ => Err(Error::Usage),
     }
 }
@@ -67,14 +75,24 @@ fn run(command: &Command) -> Result<()> {
             let busybox = busybox::image(layer::tar(&rootfs)?);
             let wasm = wasm::image(layer::tar(&wasm::rootfs(rootfs)?)?);
             let wasm_only = wasm::lone_image(layer::tar(&wasm::lone_rootfs()?)?);
+            let pause = pause::image(layer::tar(&pause::rootfs()?)?);
             for (file, image) in [
                 ("busybox.tar", &busybox),
                 ("wasm.tar", &wasm),
                 ("wasm-only.tar", &wasm_only),
+                ("pause.tar", &pause),
             ] {
                 write_atomically(&dir.join(file), &layout::archive(image)?)?;
             }
+            for artifact in artifact::all(busybox.layer)? {
+                let file = dir.join(format!("{}.tar", artifact.stem));
+                write_atomically(&file, &artifact.archive()?)?;
+            }
             Ok(())
+        }
+        Command::Full(dir, tools) => {
+            let image = full::image(layer::tar(&full::rootfs(rootfs, tools)?)?);
+            write_atomically(&dir.join("wasm-full.tar"), &layout::archive(&image)?)
         }
         Command::Rootfs(dir) => unpack::into_dir(&rootfs, dir),
     }
@@ -108,7 +126,17 @@ mod tests {
             parsed(&["rootfs", "/r"]).unwrap(),
             Command::Rootfs("/r".into())
         );
-        for wrong in [&[][..], &["build"], &["build", "a", "b"], &["unpack", "a"]] {
+        assert_eq!(
+            parsed(&["full", "out", "tools"]).unwrap(),
+            Command::Full("out".into(), "tools".into())
+        );
+        for wrong in [
+            &[][..],
+            &["build"],
+            &["build", "a", "b"],
+            &["full", "a"],
+            &["unpack", "a"],
+        ] {
             assert!(matches!(parsed(wrong), Err(Error::Usage)), "{wrong:?}");
         }
     }

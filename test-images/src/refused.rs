@@ -10,7 +10,7 @@ const HEADER: &[u8; 8] = b"\0asm\x01\0\0\0";
 const ELF_HEADER_SIZE: usize = 64;
 
 /// Functions of the module that takes a compiler long, and the operations in each of them.
-const SLOW_FUNCTIONS: usize = 1500;
+const SLOW_FUNCTIONS: usize = 2250;
 const SLOW_OPERATIONS: usize = 150;
 
 /// Memories of the module that becomes very large, and the offset of their last byte as a positive

@@ -23,6 +23,7 @@ pub(crate) fn rootfs(mut rootfs: Rootfs) -> Result<Rootfs> {
         let path = format!("{DIR}/{}", guest.module_name());
         rootfs.file(&path, 0o644, guest.compile()?);
     }
+    rootfs.file(&format!("{DIR}/large.wasm"), 0o644, guests::large()?);
     for (name, bytes) in refused::files()? {
         // Executable, so that nothing but its content is wrong with it.
         rootfs.file(&format!("{DIR}/{name}"), 0o755, bytes);

@@ -1,6 +1,6 @@
 //! Work on the host's side that may block and therefore runs in a short-lived child of the launcher.
 
-use crate::{CgroupPaths, NetDevice, Resources};
+use crate::{CgroupPaths, ContentSource, NetDevice, Resources};
 use serde::{Deserialize, Serialize};
 
 /// One mount of the root file system, as containerd's snapshotter describes it
@@ -30,11 +30,40 @@ pub struct Hook {
     pub timeout_seconds: Option<u32>,
 }
 
+/// A program on the host that takes the output of a process
+/// ([containerd's logging plugins](https://github.com/containerd/containerd/blob/main/core/runtime/v2/README.md#logging)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggerProgram {
+    /// Absolute path of the program.
+    pub path: String,
+    /// Its arguments, without `args[0]`, which is the path.
+    pub args: Vec<String>,
+    /// Its environment, exactly.
+    pub env: Vec<String>,
+    /// Working directory: the bundle.
+    pub cwd: String,
+}
+
+/// What the containers of a pod share as files: those of `/etc` that say who and where the pod is, and
+/// `/dev/shm`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodFiles {
+    /// Absolute path of the directory for `hostname`, `hosts` and `resolv.conf`.
+    pub directory: String,
+    /// Absolute path of the directory on which the shared memory is mounted, unless the pod uses the
+    /// host's.
+    pub shm: Option<String>,
+    /// Content of `hostname`; empty for the host's name.
+    pub hostname: String,
+    /// Content of `resolv.conf`; `None` copies the host's.
+    pub resolv_conf: Option<String>,
+}
+
 /// What to do, and to what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostJob {
     /// Mount the root file system, then make the cgroup and write its limits. On failure everything
-    /// is undone. A cgroup that systemd makes is held ([`Holding`](crate::FromInit::Holding)) until the
+    /// is undone. The descriptor that comes with the request stays open until that. A cgroup that systemd makes is held ([`Holding`](crate::FromInit::Holding)) until the
     /// daemon says [`Leave`](crate::ToInit::Leave) or is gone.
     Prepare {
         /// Mounts in order; empty where the bundle already holds a root file system.
@@ -43,6 +72,8 @@ pub enum HostJob {
         rootfs: String,
         /// The cgroup to make, if any.
         cgroup: Option<CgroupSetup>,
+        /// The files of a pod to make, if any.
+        pod_files: Option<PodFiles>,
     },
     /// The opposite of `Prepare`: kill what is left in the cgroup, remove it, unmount everything at
     /// and below the root file system. Missing things are no errors.
@@ -53,6 +84,8 @@ pub enum HostJob {
         unmount: bool,
         /// The cgroup.
         cgroup: CgroupPaths,
+        /// The files of a pod that `Prepare` made, if any.
+        pod_files: Option<PodFiles>,
     },
     /// Change limits.
     Update {
@@ -84,6 +117,9 @@ pub enum HostJob {
     },
     /// Work on the host's side of Wasm.
     Wasm(WasmJob),
+    /// Become this program, outside of every container, with the descriptors 3, 4 and 5 that came with the
+    /// request. Says [`Execing`](crate::FromInit::Execing) like a container's process.
+    Logger(LoggerProgram),
     /// Run hooks one after the other in the host's namespaces, stopping at the first failure.
     Hooks {
         /// Which kind, for messages: `prestart`, `createRuntime`, `poststart`, `poststop`.
@@ -96,6 +132,18 @@ pub enum HostJob {
         cwd: String,
         /// Whether a failing hook ends the run (`poststop` goes on and reports the first failure).
         stop_at_failure: bool,
+    },
+}
+
+/// A file that is to be known again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Noted {
+    /// The artifact of this key, which it must have been made for.
+    Artifact([u8; 32]),
+    /// A module.
+    Module {
+        /// Names its file system.
+        place: String,
     },
 }
 
@@ -124,7 +172,33 @@ pub enum WasmJob {
         /// What it said.
         engine: String,
     },
-    /// Compiling the module whose file comes with the request, as far as that touches the store. Waits
+    /// Notes that an artifact is used (`hull_artifact::Store::touch`).
+    Touch {
+        /// The store's directory.
+        store: String,
+        /// The artifact's key.
+        key: [u8; 32],
+    },
+    /// Reads the large file that comes with the request and notes what that gives, for later starts
+    /// (`hull_artifact::Store::note`).
+    Note {
+        /// The store's directory.
+        store: String,
+        /// What the file is.
+        what: Noted,
+    },
+    /// Asks containerd which Wasm module the image of a container has. Brings a memory file with an encoded
+    /// [`ImageModule`](crate::ImageModule).
+    Image {
+        /// How to ask.
+        source: ContentSource,
+        /// The store's directory, where the answer for an image is remembered.
+        store: String,
+        /// The container.
+        container: String,
+    },
+    /// Compiling the module whose file comes with the request, or which is a layer of an image, as far as that
+    /// touches the store. Waits
     /// until nobody else compiles it; is done at once if a good artifact is there then. Else says
     /// [`Claimed`](crate::FromInit::Claimed) with a sealed copy of the module, waits for
     /// [`Keep`](crate::ToInit::Keep) with the artifact and puts that into the store. Brings the stored
@@ -136,6 +210,8 @@ pub enum WasmJob {
         engine: String,
         /// sha256 that the copy must have.
         digest: [u8; 32],
+        /// Whence the module is taken if no file comes.
+        source: Option<ContentSource>,
         /// Path of the module in the container, for messages.
         program: String,
     },

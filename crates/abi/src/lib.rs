@@ -27,7 +27,7 @@ pub use cgroup::{
     Resources, Scope, ThrottleDevice, ThrottleKind, V1Path, WeightDevice,
 };
 pub use ids::{ContainerId, ExecId, InvalidId};
-pub use job::{CgroupSetup, Hook, HostJob, HostMount, WasmJob};
+pub use job::{CgroupSetup, Hook, HostJob, HostMount, LoggerProgram, Noted, PodFiles, WasmJob};
 pub use mount::{Mount, MountFlags, MountIdMap, MountSource, Propagation};
 pub use namespaces::{Clock, IdMaps, IdRange, TimeOffset, host_id, map_text, parse_map};
 pub use network::NetDevice;
@@ -37,9 +37,12 @@ pub use plan::{
 };
 pub use request::{FdRole, Reply, Request, Spawn};
 pub use step::{Blame, SetupError, Step};
-pub use sync::{FromInit, ToInit};
+pub use sync::{FromInit, ToInit, WasmRequest};
 pub use trace::{Mark, Moments, TRACE_ANNOTATION, TRACE_FILE, Trace, Who};
-pub use wasm::{Payload, Preopen, RUNNER_FDS, RunnerConfig};
+pub use wasm::{
+    ContentSource, Entry, HttpSettings, ImageModule, MAX_CONCURRENCY, NameFiles, Net, NetRule,
+    Payload, Peer, Preopen, RUNNER_FDS, RunnerConfig, WasmSettings, World,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 

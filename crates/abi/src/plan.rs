@@ -297,6 +297,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Whether to write down when what happened ([`TRACE_FILE`](crate::TRACE_FILE)).
     pub trace: bool,
+    /// What annotations ask for on behalf of its Wasm processes.
+    pub wasm: crate::WasmSettings,
 }
 
 /// An additional process in a running container.

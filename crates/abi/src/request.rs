@@ -14,11 +14,12 @@ pub enum FdRole {
     Body,
     /// The new process's end of its sync socket.
     Sync,
-    /// Standard input, output or error (0, 1, 2) of the new process.
+    /// Standard input, output or error (0, 1, 2) of the new process; a logger also gets 3 to 5.
     Stdio(u8),
     /// pidfd of the container's init process, whose namespaces an exec joins.
     Init,
-    /// The file (or the init process, by its pidfd) that a job is about, or the program of [`Payload::Compile`](crate::Payload::Compile).
+    /// The file (or the init process, by its pidfd) that a job is about, or the program of [`Payload::Compile`](crate::Payload::Compile)
+    /// and [`Payload::Hold`](crate::Payload::Hold).
     File,
 }
 

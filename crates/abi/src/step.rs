@@ -12,6 +12,8 @@ pub enum Step {
     RootfsMount,
     /// Host: making the cgroup and writing its limits.
     Cgroup,
+    /// Host: starting the program that takes the output.
+    Logger,
     /// Launcher: clone3.
     Clone,
     /// Reading the plan.
@@ -129,6 +131,7 @@ impl Step {
         match self {
             Self::RootfsMount => "rootfs mount",
             Self::Cgroup => "cgroup",
+            Self::Logger => "logger",
             Self::Clone => "clone",
             Self::Plan => "plan",
             Self::JoinCgroup => "join cgroup",

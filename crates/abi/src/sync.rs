@@ -6,9 +6,12 @@
 //!  │ ── Hooks ────────────────────────► │  only if the plan has hooks of the create phase or net devices
 //!  │ ◄───────────────────── Proceed ─── │  after those have moved and the hooks have run
 //!  │ ── Console (+ master fd) ────────► │  only with a terminal
-//!  │ ── Limits ───────────────────────► │  only in a user namespace
+//!  │ ── Limits ───────────────────────► │  only if it has resource limits
 //!  │ ◄─────────────────────── Limited ─ │  its resource limits are set
 //!  │ ── Wasm (+ module) ──────────────► │  only if the program is a Wasm file
+//!  │ ── Module (+ module) ────────────► │  before that, if it is large
+//!  │ ◄──────────────────────── Digest ─ │  unless it is known; else Runner
+//!  │ ── Absent ───────────────────────► │  instead, if there is no such program: the image may be a module
 //!  │ ◄─ Runner (+ runner, config, artifact)
 //!  │ ── BadArtifact ──────────────────► │  only if that is damaged; another Runner answers
 //!  │ ── Notify ───────────────────────► │  only if its filter asks an agent, who has the listener
@@ -22,7 +25,7 @@
 //! `Execing` or `Failed` before it means that the process was killed. An exec process skips `Hooks`
 //! and does not wait for `Start`: containerd's Exec only registers it. A job sends `Done` or
 //! `Failed`; one that compiles may send `Claimed` before and wait for `Keep`, one that makes a unit of
-//! systemd sends `Holding` and waits for `Leave`.
+//! systemd sends `Holding` and waits for `Leave`, one that becomes a logger sends `Execing`.
 //!
 //! After `Console` (and `Cloned`) a process on the way to a native program sends with plain write(2)
 //! and receives with plain read(2): the container's seccomp filter may be in force and must only allow
@@ -30,6 +33,43 @@
 
 use crate::{Moments, SetupError};
 use serde::{Deserialize, Serialize};
+
+/// What a process asks for that is to run Wasm; `ToInit::Runner` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WasmRequest {
+    /// The program is a Wasm file, which comes with this datagram, open for reading.
+    Digested {
+        /// Its path in the container.
+        program: String,
+        /// The exported function that is asked for, as in `module.wasm#function`.
+        function: Option<String>,
+        /// sha256 of its content.
+        digest: [u8; 32],
+        /// The user's home directory, where the environment names none.
+        home: Option<String>,
+    },
+    /// The same of a large file, whose digest may be known already. Either `Runner` answers or `Digest`.
+    Module {
+        /// Its path in the container.
+        program: String,
+        /// The exported function that is asked for.
+        function: Option<String>,
+        /// The user's home directory, where the environment names none.
+        home: Option<String>,
+    },
+    /// There is no such program in the root. The image may be a Wasm module instead of a root file system.
+    Absent {
+        /// What is said where it is not.
+        error: SetupError,
+        /// The user's home directory, where the environment names none.
+        home: Option<String>,
+    },
+    /// The artifact of the last `Runner` is not what it should be.
+    BadArtifact {
+        /// What is wrong with it.
+        flaw: String,
+    },
+}
 
 /// From the new process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,23 +85,11 @@ pub enum FromInit {
     Hooks,
     /// The master side of the pseudo terminal comes with this datagram.
     Console,
-    /// A process in a user namespace waits for its resource limits: raising them takes a right on
-    /// the host.
+    /// A process waits for its resource limits: raising them takes a right on the host, which a process in
+    /// a user namespace has not.
     Limits,
-    /// The program is a Wasm file, which comes with this datagram, open for reading.
-    Wasm {
-        /// Its path in the container.
-        program: String,
-        /// sha256 of its content.
-        digest: [u8; 32],
-        /// The user's home directory, where the environment names none.
-        home: Option<String>,
-    },
-    /// The artifact of the last `Runner` is not what it should be.
-    BadArtifact {
-        /// What is wrong with it.
-        flaw: String,
-    },
+    /// What running Wasm takes.
+    Wasm(WasmRequest),
     /// The filter is loaded and somebody has to listen to it.
     Notify {
         /// The listener's descriptor in this process.
@@ -105,7 +133,11 @@ pub enum ToInit {
     Runner {
         /// The key that the artifact must have been made for (`hull_artifact::Key`).
         key: [u8; 32],
+        /// It has been read through since it was last changed, and is good.
+        checked: bool,
     },
+    /// Digest the module and send `Wasm`.
+    Digest,
     /// Somebody listens to the filter.
     Notified,
     /// With this datagram comes the artifact that a job waits for.

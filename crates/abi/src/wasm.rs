@@ -17,11 +17,15 @@ pub enum Payload {
     /// The compiler that comes as a descriptor with the request; `args` are its arguments and nothing
     /// is looked for in the root.
     Compile,
+    /// The program that comes as a descriptor with the request and only holds the namespaces of a pod;
+    /// nothing is looked for in the root, and nothing else is ever executed in this container.
+    Hold,
 }
 
 /// Name of the only variable in the runner's environment: two descriptor numbers,
 /// `<config>:<artifact>`, of a sealed memory file with an encoded [`RunnerConfig`] and of the
-/// compiled artifact. What the container asks for as its environment is in the config, where it
+/// compiled artifact; a third one, `:<metrics>`, of a listening Unix socket for those who want to know how a
+/// server does. What the container asks for as its environment is in the config, where it
 /// cannot influence our C library or allocator.
 pub const RUNNER_FDS: &str = "HULL_WASM_FDS";
 
@@ -42,13 +46,153 @@ pub struct RunnerConfig {
     /// Limit for the whole process in bytes (the container's memory limit), if there is one. The
     /// runner takes its own share off.
     pub memory_limit: Option<u64>,
+    /// Processors that the container may use at once, rounded up (CPU limit and cpuset); at least 1.
+    pub cpus: u32,
+    /// Where the guest begins. The daemon has seen to it that the module has this.
+    pub entry: Entry,
+    /// Which files the rules of [`Net::Only`] may believe about names.
+    pub name_files: NameFiles,
+    /// What annotations ask for.
+    pub settings: WasmSettings,
+}
+
+/// Which files about names are mounts of the container, so its caller's; others are the image's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NameFiles {
+    /// `/etc/hosts`.
+    pub hosts: bool,
+    /// `/etc/resolv.conf`.
+    pub resolv_conf: bool,
+}
+
+/// Where a guest begins.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Entry {
+    /// `_start` of a core module, `wasi:cli/run` of a component: it runs once.
+    #[default]
+    Command,
+    /// The handler of HTTP requests: it runs until it is stopped.
+    Http,
+    /// An exported function, by its whole name (`interface#function` for one in an interface). It is
+    /// called once with `args[1..]` as text, and what it returns is printed.
+    Function(String),
+}
+
+/// What the annotations of a container ask for. It holds for every Wasm process in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WasmSettings {
+    /// How the guest is run.
+    pub world: World,
+    /// The directories that the guest may open, instead of the root and every volume.
+    pub preopens: Option<Vec<Preopen>>,
+    /// Whom it may talk to.
+    pub net: Net,
+    /// The whole life of a process, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Largest sum of the guest's linear memories, in bytes; the container's own limit holds as well.
+    pub max_memory: Option<u64>,
+    /// Largest stack of the guest, in bytes.
+    pub stack: Option<u64>,
+    /// Absolute path of a directory in the container for a core dump at a trap.
+    pub coredump: Option<String>,
+    /// Do not print a backtrace at a trap.
+    pub no_backtrace: bool,
+    /// For servers.
+    pub http: HttpSettings,
+}
+
+/// How a guest is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum World {
+    /// As what it exports: a command if it is one, else an HTTP server if it is one.
+    #[default]
+    ByExports,
+    /// Once, from `_start` or `wasi:cli/run`.
+    Command,
+    /// As a server of HTTP requests.
+    Http,
+}
+
+/// Whom a guest may talk to. What the container's network namespace does not reach stays out of reach.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Net {
+    /// Whoever the network namespace reaches, as a native program.
+    #[default]
+    All,
+    /// Nobody.
+    None,
+    /// Only these, and nobody but these.
+    Only(Vec<NetRule>),
+}
+
+/// A group of peers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetRule {
+    /// Who.
+    pub peer: Peer,
+    /// Its port; `None` for all.
+    pub port: Option<u16>,
+}
+
+/// Who is meant by a [`NetRule`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Peer {
+    /// An address and how many bits of it count.
+    Subnet(std::net::IpAddr, u8),
+    /// A host name, and whatever addresses it has when it is looked up; in lower case without a final dot.
+    Name(String),
+}
+
+/// Most requests that a server may be asked to work on at once: each may need memory of its own, and addresses
+/// for all of that (4 GiB each) are reserved from the start.
+pub const MAX_CONCURRENCY: u32 = 4096;
+
+/// Settings of HTTP servers; `None` is the runner's default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HttpSettings {
+    /// Where to listen.
+    pub addr: Option<std::net::SocketAddr>,
+    /// Requests that are worked on at once, at most [`MAX_CONCURRENCY`].
+    pub max_concurrency: Option<u32>,
+    /// From the last byte of a request's headers to the first of the answer, in milliseconds.
+    pub request_timeout_ms: Option<u64>,
+    /// How long requests may go on after SIGTERM, in milliseconds.
+    pub drain_timeout_ms: Option<u64>,
+    /// Largest body of a request, in bytes.
+    pub max_body: Option<u64>,
+    /// How many requests one instance of a WASI 0.3 guest serves, one after the other.
+    pub max_reuse: Option<u32>,
+}
+
+/// The Wasm module of a container's image, as `hull image-module` finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageModule {
+    /// Name of the image; empty where containerd knows of no container or no image of it.
+    pub image: String,
+    /// sha256 of the module, which is the digest of its layer; `None` when the image has no Wasm layer.
+    pub digest: Option<[u8; 32]>,
+    /// How many calls of containerd it took to find out.
+    pub calls: u32,
+}
+
+/// How containerd is asked: by a program of its own, so that nothing of it is in the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentSource {
+    /// Absolute path of the `hull` binary.
+    pub program: String,
+    /// containerd's gRPC socket.
+    pub address: String,
+    /// containerd's namespace.
+    pub namespace: String,
 }
 
 /// A directory that the guest may open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preopen {
-    /// Absolute path, the same for guest and runner.
+    /// Absolute path in the container.
     pub path: String,
+    /// What the guest calls it.
+    pub guest: String,
     /// Whether nothing in it may change. The kernel's mount says the same; this is the second wall.
     pub readonly: bool,
 }

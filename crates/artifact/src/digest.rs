@@ -18,10 +18,23 @@ impl ModuleDigest {
         Self(bytes)
     }
 
+    /// The digest of these bytes.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self::of(Sha256::new().chain_update(bytes))
+    }
+
     /// The bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Parses 64 lower-case hexadecimal digits, with or without `sha256:` before them.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        unhex(digits).map(Self)
     }
 
     pub(crate) fn of(hasher: Sha256) -> Self {
@@ -48,6 +61,19 @@ impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+/// The bytes that 64 lower-case hexadecimal digits stand for.
+pub(crate) fn unhex(digits: &str) -> Option<[u8; 32]> {
+    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if digits.len() != 64 || !digits.bytes().all(digit) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// Digests a whole file from its first byte, whatever its position, which stays as it is.

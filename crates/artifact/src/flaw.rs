@@ -28,6 +28,9 @@ pub enum Flaw {
     /// Its bytes are not those that were stored, or were stored under another key.
     #[error("digest does not match")]
     Digest,
+    /// It does not say what its module exports, or not in a way of this version of hull.
+    #[error("it does not say what the module exports")]
+    Exports,
     /// It cannot be read.
     #[error("cannot be read: {}", .0.desc())]
     Unreadable(Errno),

@@ -1,13 +1,13 @@
 //! What identifies an artifact: the module and the engine that compiled it.
 
 use crate::ModuleDigest;
-use crate::digest::Hex;
+use crate::digest::{Hex, unhex};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
 /// Separates our keys from every other use of SHA-256. The number changes with the meaning of an
 /// artifact, not with that of the engine, which has its own say in the engine id.
-const KEY_DOMAIN: &[u8] = b"hull artifact key 1\0";
+const KEY_DOMAIN: &[u8] = b"hull artifact key 2\0";
 
 /// The longest id that we take.
 const MAX_ENGINE_ID: usize = 200;
@@ -75,15 +75,7 @@ impl Key {
     /// The key that a file of this name is stored under: 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if name.len() != 64 || !name.bytes().all(digit) {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(name.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self(bytes))
+        unhex(name).map(Self)
     }
 
     /// The bytes of the key.

@@ -4,6 +4,7 @@
 //! so one that can be locked by another has been left behind.
 
 use crate::Key;
+use crate::notes::is_note;
 use crate::store::FILE_MODE;
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -105,10 +106,11 @@ pub(crate) fn is_named(file: &File, directory: BorrowedFd<'_>, name: &str) -> Re
 }
 
 /// Whether a name is one that we give to a file on its way or to a lock: `tmp.PID.NUMBER`,
-/// `KEY.lock`, `slotNUMBER.lock`. Other files are not ours to remove.
+/// `KEY.lock`, `slotNUMBER.lock`, `note.DIGEST.lock`. Other files are not ours to remove.
 pub(crate) fn is_unfinished(name: &str) -> bool {
     if let Some(locked) = name.strip_suffix(LOCK) {
         return Key::from_name(locked).is_some()
+            || is_note(locked)
             || locked.strip_prefix(SLOT).is_some_and(is_number);
     }
     let numbers = name.strip_prefix(TEMPORARY);

@@ -13,28 +13,37 @@
 //! Nothing here knows wasmtime; nothing waits, except for the disk.
 #![forbid(unsafe_code)]
 
+/// Largest module that is run. The largest that are known, whole language runtimes, have some 50 MiB.
+pub const MAX_MODULE: u64 = 256 << 20;
+
 mod contents;
 mod describe;
 mod digest;
 mod engine;
 mod error;
+mod exports;
 mod flaw;
+mod images;
 mod key;
 mod leftovers;
 mod lock;
+mod notes;
 mod snapshot;
 mod store;
 mod stream;
 mod trailer;
 
-pub use contents::{Entry, Removed};
+pub use contents::{Entry, Removed, is_touch_due};
 pub use describe::{Description, Kind, describe};
 pub use digest::{ModuleDigest, digest};
 pub use engine::CompilerIdentity;
 pub use error::Error;
+pub use exports::{Exports, Function, Type, Wasi};
 pub use flaw::Flaw;
+pub use images::ImageId;
 pub use key::{EngineId, InvalidEngineId, Key};
 pub use lock::Lock;
+pub use notes::{Boot, NOTED_SIZE, Sight};
 pub use snapshot::snapshot;
 pub use store::{Found, Store};
 pub use trailer::{is_artifact, verify};

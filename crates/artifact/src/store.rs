@@ -13,12 +13,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::Path;
 
-/// Permission bits of everything that is kept.
-pub(crate) const FILE_MODE: u32 = 0o400;
+/// Permission bits of everything that is kept. Others may read what they cannot reach, since the directory is
+/// ours alone: a container's user opens the artifact that it was handed once more, to map it.
+pub(crate) const FILE_MODE: u32 = 0o444;
 /// The permission bits of a mode.
 const PERMISSIONS: u32 = 0o7777;
 
-/// Most bytes that are kept. Beyond that the oldest artifacts go; whoever runs one keeps it.
+/// Most bytes that are kept. Beyond that the least recently used artifacts go; whoever runs one keeps it.
 const MAX_SIZE: u64 = 8 << 30;
 
 /// Mode of the store's directory.
@@ -182,7 +183,18 @@ impl Store {
     /// Opens a file of the directory for reading, never through a link and never waiting.
     pub(crate) fn open_name(&self, name: &str) -> Result<File, Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        openat(&self.directory, name, flags, Mode::empty()).map(File::from)
+        // The time of access tells of uses, and looking is none. Only the owner may ask for that.
+        let quietly = openat(
+            &self.directory,
+            name,
+            flags | OFlag::O_NOATIME,
+            Mode::empty(),
+        );
+        match quietly {
+            Err(Errno::EPERM) => openat(&self.directory, name, flags, Mode::empty()),
+            opened => opened,
+        }
+        .map(File::from)
     }
 
     /// The open directory, to hand it on as it was checked.

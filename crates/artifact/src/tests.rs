@@ -1,8 +1,11 @@
 //! Tests of the whole crate on real directories.
 mod contents;
 mod describe;
+mod exports;
 mod flaws;
+mod images;
 mod module;
+mod notes;
 mod store;
 
 use crate::{EngineId, Found, Key, ModuleDigest, Store};

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, one_line};
-use crate::{cache, check, compile, features, guard, output, plan, run, trace};
+use crate::{cache, check, compile, features, guard, image, output, plan, run, stats, trace};
 
 /// Containers without containerd, and a look at what the shim does.
 #[derive(Debug, Parser)]
@@ -44,9 +44,14 @@ pub(crate) enum Command {
     Features(features::FeaturesArgs),
     /// Look at the store of compiled Wasm, and make room in it
     Cache(cache::CacheArgs),
+    /// Show how the Wasm servers of this machine do
+    Stats(stats::StatsArgs),
     /// Remove a container when its hull is killed
     #[command(hide = true)]
     Guard(guard::GuardArgs),
+    /// Ask containerd for the module of an image
+    #[command(hide = true)]
+    ImageModule(image::ImageModuleArgs),
 }
 
 impl Command {
@@ -60,9 +65,11 @@ impl Command {
             Self::Compile(args) => compile::run(args),
             Self::Trace(args) => trace::run(args),
             Self::Guard(args) => guard::run(args),
+            Self::ImageModule(args) => image::run(args),
             Self::Check(args) => check::run(args),
             Self::Plan(args) => plan::run(args),
             Self::Cache(args) => cache::run(args),
+            Self::Stats(args) => stats::run(args),
             Self::Features(args) => features::run(args),
         }
     }

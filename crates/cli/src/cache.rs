@@ -26,6 +26,7 @@ Examples:
   hull cache list
   hull cache verify --remove
   hull cache prune --stale
+  hull cache prune --unused
   hull cache prune --older-than 30d
   hull cache prune --keep-bytes 1g --dry-run
 
@@ -43,7 +44,7 @@ enum Command {
     List(ListArgs),
     /// Read every artifact through and say which are not what was stored
     Verify(VerifyArgs),
-    /// Remove artifacts: those of other engines, the old ones, or all
+    /// Remove artifacts: those of other engines or of images that are gone, the old ones, or all
     Prune(PruneArgs),
 }
 
@@ -86,10 +87,13 @@ struct Which {
     /// Remove what another compiler made (the default)
     #[arg(long)]
     stale: bool,
-    /// Remove what was stored longer ago: 90s, 30m, 12h, 30d, 2w
+    /// Remove what images need that containerd does not have any more
+    #[arg(long)]
+    unused: bool,
+    /// Remove what was last used longer ago: 90m, 12h, 30d, 2w
     #[arg(long, value_name = "AGE", value_parser = units::parse_age)]
     older_than: Option<Duration>,
-    /// Remove the oldest until this much is left: 64k, 128m, 1.5g
+    /// Remove the least recently used until this much is left: 64k, 128m, 1.5g
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     keep_bytes: Option<u64>,
 }

@@ -1,40 +1,42 @@
-//! `hull compile`: a module is made ready before anybody waits for it.
+//! `hull compile`: a module, a file or an image, is made ready before anybody waits for it.
 //!
 //! The shim compiles a module when a container with it is created, in a jail of its own. So a
 //! container is created and deleted again; it never starts.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use hull_artifact::{CompilerIdentity, Found, Key, ModuleDigest, Store, digest};
+use hull_artifact::{Exports, Found, Key, MAX_MODULE, ModuleDigest, Store, digest, verify};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::image::{Containerd, Download, engine};
 use crate::run::Wanted;
-use crate::{cache, host, output, session, tool};
+use crate::{cache, host, output, session};
 
 const EXAMPLES: &str = "\
 Examples:
   hull compile app.wasm
   hull compile --json app.wasm | jq .key
+  hull compile --namespace k8s.io registry.example/app:1
 
-The module is compiled for this machine, unless that was done before, and kept where the shim looks for
+What is no file is the full name of an image that containerd has, with a Wasm layer. The module is compiled for this machine, unless that was done before, and kept where the shim looks for
 it. A module that cannot be run is refused with the compiler's own words.";
 
-/// The largest module that the shim takes.
-const MAX_MODULE: u64 = 256 << 20;
-
-/// Compiles a Wasm file, so that its first start does not have to.
+/// Compiles a Wasm file or image, so that its first start does not have to.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompileArgs {
-    /// The Wasm file.
-    #[arg(value_name = "FILE.wasm")]
-    file: PathBuf,
+    /// The Wasm file, or the name of an image in containerd.
+    #[arg(value_name = "FILE.wasm|IMAGE")]
+    subject: PathBuf,
+
+    #[command(flatten)]
+    containerd: Containerd,
 
     /// Print JSON.
     #[arg(long)]
@@ -44,7 +46,9 @@ pub(crate) struct CompileArgs {
 /// What came of it.
 #[derive(Debug, Serialize)]
 struct Report {
-    file: PathBuf,
+    /// What was compiled: a file or an image.
+    #[serde(flatten)]
+    subject: Subject,
     /// SHA-256 of the module.
     digest: String,
     /// The name of the artifact in the store.
@@ -58,31 +62,72 @@ struct Report {
     milliseconds: u128,
 }
 
-/// Compiles a file.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Subject {
+    File(PathBuf),
+    Image(String),
+}
+
+impl Subject {
+    /// What exists, is named like a Wasm file or by a path from here or the root is a file.
+    fn of(words: &Path) -> Self {
+        let text = words.to_str().unwrap_or_default();
+        let is_file = text.is_empty()
+            || text.ends_with(".wasm")
+            || text.starts_with(['/', '.'])
+            || words.exists();
+        if is_file {
+            Self::File(words.to_owned())
+        } else {
+            Self::Image(text.to_owned())
+        }
+    }
+}
+
+/// Compiles a file or the module of an image.
 ///
 /// # Errors
 /// What is wrong with the module, or with the host.
 pub(crate) fn run(args: &CompileArgs) -> Result<ExitCode, Error> {
-    let what = format!("compile: {}", args.file.display());
-    let wanted = Wanted::module("compile", &args.file)?;
-    host::require_root("compile")?;
-    host::enter_private_mounts()?;
-    let file = File::open(&args.file).map_err(|error| Error::new(what.as_str(), error))?;
+    let what = format!("compile: {}", args.subject.display());
+    let subject = Subject::of(&args.subject);
+    let (path, wanted) = match &subject {
+        Subject::File(path) => {
+            let wanted = Wanted::module("compile", path)?;
+            host::require_root("compile")?;
+            host::enter_private_mounts()?;
+            (path.clone(), wanted)
+        }
+        Subject::Image(image) => {
+            host::require_root("compile")?;
+            host::enter_private_mounts()?;
+            let path = Download::of(&args.containerd, image)?.file;
+            let wanted = Wanted::module("compile", &path)?;
+            (path, wanted)
+        }
+    };
+    let file = File::open(&path).map_err(|error| Error::new(what.as_str(), error))?;
     let digest = digest(&file, MAX_MODULE).map_err(|error| Error::new(what.as_str(), error))?;
     let before = stored(&digest);
     let began = Instant::now();
-    session::create_only(&wanted)?;
+    let created = session::create_only(&wanted);
     let milliseconds = began.elapsed().as_millis();
-    let (key, artifact) = stored(&digest).ok_or_else(|| {
-        Error::new(
-            what.as_str(),
-            "the shim made it ready, but it is not in the store",
-        )
-        .advise("was the file changed in the meantime?")
-    })?;
+    let (key, artifact) = match (created, stored(&digest)) {
+        (Ok(_), Some(found)) => found,
+        // A library has nothing to start; its functions are called by their names.
+        (Err(error), Some(found)) if error.is_not_executable() && is_library(&found) => found,
+        (Err(error), _) => return Err(error),
+        (Ok(_), None) => {
+            let why = "the shim made it ready, but it is not in the store";
+            return Err(
+                Error::new(what.as_str(), why).advise("was the file changed in the meantime?")
+            );
+        }
+    };
     let size = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
     let report = Report {
-        file: args.file.clone(),
+        subject,
         digest: format!("sha256:{digest}"),
         key: key.to_string(),
         artifact: cache::place().join(key.to_string()),
@@ -110,7 +155,10 @@ fn text(report: &Report) -> String {
     let _infallible = write!(
         text,
         "{}: {how} in {} ms\n  digest    {}\n  key       {}\n  module    {} bytes\n  artifact  {} bytes, {}\n",
-        report.file.display(),
+        match &report.subject {
+            Subject::File(path) => path.display().to_string(),
+            Subject::Image(image) => image.clone(),
+        },
         report.milliseconds,
         report.digest,
         report.key,
@@ -121,11 +169,19 @@ fn text(report: &Report) -> String {
     text
 }
 
+/// Whether an artifact is whole, and its functions are all that it has.
+fn is_library((key, artifact): &(Key, File)) -> bool {
+    let exports = Exports::of_stored(artifact);
+    let has_functions_alone = exports.is_ok_and(|has| {
+        has.commands.is_empty() && has.servers.is_empty() && !has.functions().is_empty()
+    });
+    has_functions_alone && verify(artifact, key).is_ok()
+}
+
 /// The artifact that is in the store for a module, if any.
 fn stored(module: &ModuleDigest) -> Option<(Key, File)> {
     let store = Store::existing(&cache::place()).ok()??;
-    let compiler = fs::metadata(tool::sibling("hull-wasmc")?).ok()?;
-    let engine = store.engine_id(&CompilerIdentity::of(&compiler))?;
+    let engine = engine(&store)?;
     let key = Key::new(module, &engine);
     match store.open(&key).ok()? {
         Found::Good(file) => Some((key, file)),

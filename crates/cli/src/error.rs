@@ -84,6 +84,11 @@ impl Error {
         self
     }
 
+    /// Whether the program is there and cannot be executed.
+    pub(crate) fn is_not_executable(&self) -> bool {
+        self.code == NOT_EXECUTABLE
+    }
+
     /// Writes the line and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if !self.silent {

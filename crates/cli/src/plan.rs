@@ -7,6 +7,7 @@ mod mounts;
 mod process;
 mod source;
 mod text;
+mod wasm;
 
 use crate::error::Error;
 use crate::layout::Screen;

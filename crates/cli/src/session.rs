@@ -300,9 +300,10 @@ fn refused(verb: &str, error: &RpcError) -> Error {
 }
 
 /// The shim says `exec: "PROGRAM": CAUSE` of a program that cannot be run, and `artifact: compile
-/// "FILE": CAUSE` of a module.
+/// "FILE": CAUSE` or `program: run "FILE": CAUSE` of a module.
 fn exit_code(text: &str) -> Option<u8> {
-    if text.starts_with("artifact: compile \"") {
+    let of_modules = ["artifact: compile \"", "program: run \""];
+    if of_modules.iter().any(|start| text.starts_with(start)) {
         return Some(NOT_EXECUTABLE);
     }
     let (_, cause) = text.split_once("exec: \"")?;

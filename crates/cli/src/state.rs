@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::{host, output, processes};
 use place::{lock_all, runs};
 
-pub(crate) use place::socket_dir;
+pub(crate) use place::{mount_point, socket_dir, state_dir};
 
 /// The namespace of containerd's API that our containers are in, and the parent of their cgroups.
 pub(crate) const NAMESPACE: &str = "hull";

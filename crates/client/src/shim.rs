@@ -76,6 +76,14 @@ impl ShimBinary {
         Ok(text)
     }
 
+    /// The command that [`ShimBinary::start`] runs, for who wants to end it half way.
+    #[must_use]
+    pub fn start_command(&self, id: &str, bundle: &Path) -> Command {
+        let mut command = self.command(id, bundle);
+        command.arg("start");
+        command
+    }
+
     /// Runs `start` in the bundle as containerd 2.3 and later do, which say where the shim's socket is
     /// to be; gives the address.
     ///

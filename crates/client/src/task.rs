@@ -16,9 +16,14 @@ use ttrpc::asynchronous::Client;
 
 use crate::error::RpcError;
 
-/// Longest wait for any answer but that of Wait. containerd gives State two seconds and CRI gives
+/// Longest wait for any answer but those of Wait, Create and Start. containerd gives State two seconds and CRI gives
 /// Delete ten; this only keeps a hung shim from hanging its caller for ever.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longest wait for Create and Start: either may compile a module. The shim waits 60 s for the compilations of
+/// others unless told otherwise, as long for its own, 40 s for the module to be read and 60 s for the artifact
+/// to be stored, 220 s in all.
+const COMPILE_LIMIT: Duration = Duration::from_secs(240);
 
 /// The name under which the task service is called. The messages are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -135,7 +140,8 @@ impl Task {
     /// # Errors
     /// What the shim answered. So for every method below.
     pub async fn create(&self, request: &CreateTaskRequest) -> Reply<u32> {
-        let reply: CreateTaskResponse = self.call("Create", request).await?;
+        let limit = Some(COMPILE_LIMIT);
+        let reply: CreateTaskResponse = self.call_within("Create", request, limit).await?;
         Ok(reply.pid)
     }
 
@@ -144,7 +150,8 @@ impl Task {
         let mut request = StartRequest::new();
         request.id = id.to_owned();
         request.exec_id = exec.to_owned();
-        let reply: StartResponse = self.call("Start", &request).await?;
+        let limit = Some(COMPILE_LIMIT);
+        let reply: StartResponse = self.call_within("Start", &request, limit).await?;
         Ok(reply.pid)
     }
 

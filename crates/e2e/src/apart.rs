@@ -1,11 +1,13 @@
 //! Tests in namespaces of their own: what they do to mounts and network devices reaches nobody else,
 //! and goes with the last process in them. The shims that they start live there too.
 
+use std::fs::File;
 use std::panic::resume_unwind;
+use std::process::Command;
 use std::thread;
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::janitor;
 
@@ -13,12 +15,53 @@ use crate::janitor;
 /// runtime that lets an event out is seen, by this test and by nobody else.
 pub fn in_own_mounts<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     apart(CloneFlags::CLONE_NEWNS, || {
-        let none = None::<&str>;
-        for kind in [MsFlags::MS_PRIVATE, MsFlags::MS_SHARED] {
-            mount(none, "/", none, kind | MsFlags::MS_REC, none).unwrap();
-        }
+        share_mounts_among_themselves();
         test()
     })
+}
+
+fn share_mounts_among_themselves() {
+    let none = None::<&str>;
+    for kind in [MsFlags::MS_PRIVATE, MsFlags::MS_SHARED] {
+        mount(none, "/", none, kind | MsFlags::MS_REC, none).unwrap();
+    }
+}
+
+/// A network and a mount namespace that live as long as this or a process in them. The mounts are a copy of
+/// the host's, all of them shared, and the loopback device is up.
+#[derive(Debug)]
+pub struct Namespaces {
+    network: File,
+    mounts: File,
+}
+
+impl Namespaces {
+    /// Makes them; `prepare` is the first that runs in there.
+    pub fn make(prepare: impl FnOnce() + Send) -> Self {
+        apart(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET, || {
+            share_mounts_among_themselves();
+            let ip = Command::new("ip")
+                .args(["link", "set", "lo", "up"])
+                .status();
+            assert!(ip.unwrap().success());
+            prepare();
+            let open = |kind| File::open(format!("/proc/thread-self/ns/{kind}")).unwrap();
+            Self {
+                network: open("net"),
+                mounts: open("mnt"),
+            }
+        })
+    }
+
+    /// Runs something in there: what it spawns stays in there.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        // Threads that share a working directory cannot have mounts of their own.
+        apart(CloneFlags::CLONE_FS, || {
+            setns(&self.network, CloneFlags::CLONE_NEWNET).unwrap();
+            setns(&self.mounts, CloneFlags::CLONE_NEWNS).unwrap();
+            work()
+        })
+    }
 }
 
 /// Runs a test whose network has nothing but a loopback device.

@@ -50,12 +50,30 @@ pub fn single(store: &Path) -> Stored {
     found.remove(0)
 }
 
-/// What is in a store and is neither an artifact nor the engine's id: locks, and files that never
+/// What is in a store and is neither an artifact nor something that is remembered: locks, and files that never
 /// were finished.
 pub fn leftovers(store: &Path) -> Vec<String> {
     let mut left = names(store);
-    left.retain(|name| !is_key(name) && name != "engine");
+    left.retain(|name| !is_key(name) && name != "engine" && !is_image(name) && !is_note(name));
     left
+}
+
+/// How many files are known by what they look like.
+pub fn notes(store: &Path) -> usize {
+    names(store).iter().filter(|name| is_note(name)).count()
+}
+
+fn is_note(name: &str) -> bool {
+    name.strip_prefix("note.").is_some_and(is_key)
+}
+
+/// Of how many images it is remembered which module they are.
+pub fn images(store: &Path) -> usize {
+    names(store).iter().filter(|name| is_image(name)).count()
+}
+
+fn is_image(name: &str) -> bool {
+    name.strip_prefix("image.").is_some_and(is_key)
 }
 
 fn names(store: &Path) -> Vec<String> {

@@ -23,12 +23,14 @@ mod cell;
 mod chart;
 mod check;
 mod counts;
+mod cri;
 mod crowd;
 mod ctr;
 mod docs;
 mod exec;
 mod floor;
 mod full;
+mod http;
 mod machine;
 mod measure;
 mod memory;
@@ -62,7 +64,7 @@ enum When {
 /// A row of the benchmark: its name on the command line, and what measures it.
 type Row = (&'static str, When, fn(&Plan) -> Result<Vec<Table>>);
 
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 20] = [
     ("size", When::Always, size::measure),
     ("task", When::Always, task::measure),
     ("full", When::Always, full::measure),
@@ -76,20 +78,23 @@ const ROWS: [Row; 17] = [
     ("wasm-memory", When::Always, wasm::memory::measure),
     ("wasm-parallel", When::Always, wasm::parallel::measure),
     ("wasm-process", When::Always, wasm::process::measure),
+    ("http", When::Always, http::measure),
     ("ctr", When::Always, ctr::measure),
     ("ctr-newest", When::Always, ctr::measure_newest),
+    ("cri", When::All, cri::measure),
     ("crowd", When::All, crowd::measure),
+    ("wasm-large", When::All, wasm::large::measure),
     ("execs-soak", When::All, soak::measure),
 ];
 
 const USAGE: &str = "usage: hull-bench [--percent N] [--all] [--check] [--docs] [ROW…]
   --percent N   of the usual number of rounds; 100 unless told, 20 with --check
-  --all         the rows that take long as well: crowd execs-soak
+  --all         the rows that take long as well: cri crowd wasm-large execs-soak
   --check       run what has a budget in docs/performance.md; exit status 1 if one is passed
   --docs        put the figures and charts into docs/
   ROW           size task full exec counts memory stdout parallel
-                wasm wasm-cold wasm-memory wasm-parallel wasm-process
-                ctr ctr-newest crowd execs-soak; all but the last two unless told";
+                wasm wasm-cold wasm-memory wasm-parallel wasm-process http
+                ctr ctr-newest cri crowd wasm-large execs-soak; all but the last four unless told";
 
 /// What is measured in this run, and how often.
 #[derive(Debug, Default)]
@@ -139,11 +144,25 @@ impl Plan {
 
 /// Runs the benchmark as the command line says.
 pub fn main() -> ExitCode {
-    let Some(plan) = parse(std::env::args().skip(1)) else {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match words.as_slice() {
+        [verb, addr] if verb == http::bare::VERB => http::bare::serve(addr).map(|()| true),
+        _ => return measured(words),
+    };
+    told(done)
+}
+
+/// Measures what the command line names.
+fn measured(words: Vec<String>) -> ExitCode {
+    let Some(plan) = parse(words.into_iter()) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    match run(plan) {
+    told(run(plan))
+}
+
+fn told(done: Result<bool>) -> ExitCode {
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -9,11 +9,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
+use crate::apart::Namespaces;
 use crate::ctr::{self, Output};
 use crate::events::{Event, EventLog};
 use crate::leaks::{self, Search};
 use crate::rootfs::Image;
-use crate::{artifacts, janitor, target, time};
+use crate::{artifacts, cri, janitor, target, time};
 
 /// Which containerd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +29,29 @@ pub enum Release {
 /// a process of it is left, and removes all that it had.
 #[derive(Debug)]
 pub struct Containerd {
-    release: Release,
+    release: Mutex<Release>,
     tag: String,
     dir: PathBuf,
     events: EventLog,
     /// For it and its shims.
     env: Vec<(String, String)>,
+    /// Where it and its shims run if it serves CRI, so that pods and their networks reach nobody else.
+    place: Option<Namespaces>,
     images: Mutex<Vec<Image>>,
     running: Mutex<Option<Running>>,
 }
+
+/// Plugins that nothing here uses; the snapshotters need tools that are not here.
+pub(crate) const UNUSED: [&str; 8] = [
+    "io.containerd.snapshotter.v1.aufs",
+    "io.containerd.snapshotter.v1.blockfile",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.erofs",
+    "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.tracing.processor.v1.otlp",
+    "io.containerd.internal.v1.opt",
+];
 
 /// The processes of one run of it.
 #[derive(Debug)]
@@ -84,13 +99,22 @@ impl Containerd {
     }
 
     fn start_with(release: Release, env: &[(&str, &str)]) -> Self {
+        Self::start_in(None, release, env)
+    }
+
+    /// Starts one that serves CRI in these namespaces.
+    pub fn start_cri(release: Release, place: Namespaces) -> Self {
+        Self::start_in(Some(place), release, &[])
+    }
+
+    fn start_in(place: Option<Namespaces>, release: Release, env: &[(&str, &str)]) -> Self {
         janitor::employ();
         let tag = target::unique_tag();
         let dir = target::private_dir(&tag);
         fs::create_dir_all(&dir).unwrap();
         let events = EventLog::default();
         let containerd = Self {
-            release,
+            release: Mutex::new(release),
             tag,
             dir,
             events,
@@ -98,6 +122,7 @@ impl Containerd {
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect(),
+            place,
             images: Mutex::default(),
             running: Mutex::new(None),
         };
@@ -112,8 +137,12 @@ impl Containerd {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
         if !images.contains(&image) {
             let archive = image.archive();
-            self.ctr(&["image", "import", archive.to_str().unwrap()])
-                .ok();
+            let mut import = vec!["image", "import"];
+            if image == Image::WasmIndex {
+                import.push("--all-platforms");
+            }
+            import.push(archive.to_str().unwrap());
+            self.ctr(&import).ok();
             images.push(image);
         }
     }
@@ -126,6 +155,23 @@ impl Containerd {
     /// The tag: the containerd namespace, and thereby the parent cgroup that ctr chooses.
     pub fn tag(&self) -> &str {
         &self.tag
+    }
+
+    /// The containerd namespace: of CRI always the same one.
+    pub fn namespace(&self) -> &str {
+        if self.place.is_some() {
+            cri::NAMESPACE
+        } else {
+            &self.tag
+        }
+    }
+
+    /// Runs something where it runs.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.place {
+            Some(place) => place.inside(work),
+            None => work(),
+        }
     }
 
     /// Its private directory.
@@ -161,7 +207,7 @@ impl Containerd {
         command
             .arg("--address")
             .arg(self.socket())
-            .args(["--namespace", &self.tag]);
+            .args(["--namespace", self.namespace()]);
         command
     }
 
@@ -189,7 +235,8 @@ impl Containerd {
             .append(true)
             .open(self.log_path())
             .unwrap();
-        let mut containerd = Command::new(self.binary("containerd"))
+        let mut command = Command::new(self.binary("containerd"));
+        command
             .arg("--config")
             .arg(self.dir.join("config.toml"))
             .env("PATH", self.search_path())
@@ -198,9 +245,8 @@ impl Containerd {
             .envs(self.env.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+            .stderr(log);
+        let mut containerd = self.inside(|| command.spawn()).unwrap();
         time::eventually("containerd answers", || {
             if let Some(status) = containerd.try_wait().unwrap() {
                 panic!("containerd ended with {status}: {}", self.log());
@@ -209,6 +255,17 @@ impl Containerd {
         });
         let events = self.follow_events();
         *self.running() = Some(Running { containerd, events });
+    }
+
+    /// SIGKILL, and another release goes on with what this one has on disk.
+    pub fn replace_by(&self, release: Release) {
+        self.kill();
+        *self.release.lock().unwrap_or_else(PoisonError::into_inner) = release;
+        self.resume();
+    }
+
+    fn release(&self) -> Release {
+        *self.release.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its log and that of its shims so far.
@@ -227,11 +284,11 @@ impl Containerd {
             .spawn()
             .unwrap();
         let lines = BufReader::new(follower.stdout.take().unwrap()).lines();
-        let (log, tag) = (self.events.clone(), self.tag.clone());
+        let (log, namespace) = (self.events.clone(), self.namespace().to_owned());
         let (heard, hears) = std::sync::mpsc::channel();
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                if let Some(event) = Event::from_ctr(&line, &tag) {
+                if let Some(event) = Event::from_ctr(&line, &namespace) {
                     log.push(event);
                 } else {
                     // Nobody listens any more once the first one came.
@@ -244,7 +301,8 @@ impl Containerd {
         time::eventually("an event of containerd comes through", || {
             number += 1;
             let label = format!("heard={number}");
-            self.ctr(&["namespaces", "label", &self.tag, &label]).ok();
+            self.ctr(&["namespaces", "label", self.namespace(), &label])
+                .ok();
             hears
                 .recv_timeout(std::time::Duration::from_millis(50))
                 .ok()
@@ -253,21 +311,17 @@ impl Containerd {
     }
 
     fn write_config(&self) {
+        if self.place.is_some() {
+            return cri::config::write(&self.dir, self.release());
+        }
         let dir = self.dir.display();
-        // CRI is for kubelets and slow to start; the snapshotters need tools that are not here.
-        let disabled = [
+        // CRI is for kubelets and slow to start.
+        let cri = [
             "io.containerd.grpc.v1.cri",
             "io.containerd.cri.v1.images",
             "io.containerd.cri.v1.runtime",
-            "io.containerd.snapshotter.v1.aufs",
-            "io.containerd.snapshotter.v1.blockfile",
-            "io.containerd.snapshotter.v1.btrfs",
-            "io.containerd.snapshotter.v1.devmapper",
-            "io.containerd.snapshotter.v1.erofs",
-            "io.containerd.snapshotter.v1.zfs",
-            "io.containerd.tracing.processor.v1.otlp",
-            "io.containerd.internal.v1.opt",
         ];
+        let disabled = [cri.as_slice(), &UNUSED].concat();
         let mut config = String::new();
         writeln!(config, "version = 2").unwrap();
         writeln!(config, "root = \"{dir}/root\"\nstate = \"{dir}/state\"").unwrap();
@@ -278,7 +332,7 @@ impl Containerd {
     }
 
     fn binary(&self, name: &str) -> PathBuf {
-        match self.release {
+        match self.release() {
             Release::Distribution => PathBuf::from("/usr/bin").join(name),
             Release::Newest => {
                 let path = target::clients().join(name);
@@ -295,7 +349,7 @@ impl Containerd {
     /// For 2.x its own runc shim comes before the distribution's.
     fn search_path(&self) -> std::ffi::OsString {
         let path = target::search_path();
-        match self.release {
+        match self.release() {
             Release::Distribution => path,
             Release::Newest => {
                 let mut newest = target::clients().into_os_string();

@@ -2,7 +2,8 @@
 //! that tests can wait on, and the server that receives them in containerd's place.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use serde_json::Value;
 use ttrpc::asynchronous::{Server, TtrpcContext};
 
 use crate::time::{block, limit};
+
+/// Between two looks of a call that waits for the end of a stall.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What an event tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -254,8 +258,10 @@ impl EventLog {
 /// Receives a shim's events in containerd's place.
 pub struct EventSink {
     log: EventLog,
-    /// Under a lock only to let threads share the sink: a server is not `Sync`.
-    server: Mutex<Server>,
+    socket: PathBuf,
+    stalled: Arc<AtomicBool>,
+    /// `None` while it is away. Under a lock only to let threads share the sink: a server is not `Sync`.
+    server: Mutex<Option<Server>>,
 }
 
 impl std::fmt::Debug for EventSink {
@@ -266,7 +272,10 @@ impl std::fmt::Debug for EventSink {
     }
 }
 
-struct Receiver(EventLog);
+struct Receiver {
+    log: EventLog,
+    stalled: Arc<AtomicBool>,
+}
 
 #[async_trait]
 impl Events for Receiver {
@@ -275,8 +284,11 @@ impl Events for Receiver {
         _context: &TtrpcContext,
         request: ForwardRequest,
     ) -> ttrpc::Result<Empty> {
+        while self.stalled.load(Ordering::Relaxed) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
         if let Some(event) = Event::from_request(&request) {
-            self.0.push(event);
+            self.log.push(event);
         }
         Ok(Empty::new())
     }
@@ -285,19 +297,49 @@ impl Events for Receiver {
 impl EventSink {
     /// Listens on `socket`.
     pub fn listen(socket: &Path) -> Self {
-        let log = EventLog::default();
-        let address = format!("unix://{}", socket.display());
+        let sink = Self {
+            log: EventLog::default(),
+            socket: socket.to_owned(),
+            stalled: Arc::default(),
+            server: Mutex::new(None),
+        };
+        sink.come_back();
+        sink
+    }
+
+    /// From now on no call is answered, as by a containerd that is stopped; or every one is again.
+    pub fn stall(&self, stall: bool) {
+        self.stalled.store(stall, Ordering::Relaxed);
+    }
+
+    /// Nobody listens any more, and whoever was connected is not.
+    pub fn go_away(&self) {
+        if let Some(mut server) = self.server().take() {
+            // One that is down already is as good.
+            drop(block(server.shutdown()));
+            drop(std::fs::remove_file(&self.socket));
+        }
+    }
+
+    /// Listens again.
+    pub fn come_back(&self) {
+        let address = format!("unix://{}", self.socket.display());
+        let receiver = Receiver {
+            log: self.log.clone(),
+            stalled: Arc::clone(&self.stalled),
+        };
         let server = block(async {
-            let service = create_events(Arc::new(Receiver(log.clone())));
+            let service = create_events(Arc::new(receiver));
             let mut server = Server::new().bind(&address)?.register_service(service);
             server.start().await?;
             ttrpc::Result::Ok(server)
         })
         .unwrap_or_else(|error| panic!("event server on {address}: {error}"));
-        Self {
-            log,
-            server: Mutex::new(server),
-        }
+        *self.server() = Some(server);
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What came so far.
@@ -308,11 +350,7 @@ impl EventSink {
 
 impl Drop for EventSink {
     fn drop(&mut self) {
-        // A server that is already down is as good.
-        let server = self
-            .server
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        drop(block(server.shutdown()));
+        self.stall(false);
+        self.go_away();
     }
 }

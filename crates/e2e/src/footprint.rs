@@ -10,11 +10,17 @@ use std::path::{Path, PathBuf};
 
 /// Directories whose names count, with all below them.
 const TREES: [&str; 4] = ["/run", "/dev", "/etc", "/var/lib/hull"];
-/// Directories that the first container of a machine may make; nothing stays in them.
-const OWN: [&str; 4] = [
+/// Directories that the first container or pod of a machine may make, and containerd and the runc shim beside
+/// which hull is tested; nothing stays in them.
+const OWN: [&str; 9] = [
     "/run/hull",
+    "/run/hull/empty",
+    "/run/hull/pod-root",
     "/run/containerd",
     "/run/containerd/s",
+    "/run/containerd/fifo",
+    "/run/containerd/runc",
+    "/run/nri",
     "/var/lib/hull/artifacts",
 ];
 /// Tables of the kernel that are empty or still on a quiet machine.

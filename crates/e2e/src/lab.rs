@@ -44,6 +44,8 @@ struct Ended {
     sockets: Vec<PathBuf>,
     /// A daemon was killed on purpose: its last events never came.
     killed: bool,
+    /// The order of events is another one on purpose.
+    disordered: bool,
     /// Each daemon's containers, and what it had open before the first.
     daemons: HashMap<u32, (usize, Vec<String>)>,
 }
@@ -148,6 +150,17 @@ impl Lab {
         self.sink.as_ref().unwrap().log()
     }
 
+    /// Who receives them.
+    pub fn event_sink(&self) -> &EventSink {
+        self.sink.as_ref().unwrap()
+    }
+
+    /// The order of events is not the usual one on purpose: an exit is late, or an id is used again after its
+    /// daemon was killed.
+    pub fn expect_disorder(&self) {
+        self.ended(|ended| ended.disordered = true);
+    }
+
     /// A container id that no other test has.
     pub fn id(&self, name: &str) -> String {
         format!("{name}-{:03}", self.next.fetch_add(1, Ordering::Relaxed))
@@ -177,6 +190,19 @@ impl Lab {
     /// The parent of the containers' cgroups, from the root of each hierarchy.
     pub fn cgroup(&self) -> String {
         format!("/{}", self.tag)
+    }
+
+    /// The same world, whose shim has fault points and acts on one from now on; an empty string means on
+    /// none.
+    pub fn set_fault(&mut self, fault: &str) {
+        self.binary.binary = target::fault_binary();
+        self.binary.env.retain(|(key, _)| key != "HULL_FAULT");
+        self.binary.env.push(("HULL_FAULT".into(), fault.into()));
+    }
+
+    /// A daemon dies by itself: its events need not be complete.
+    pub fn expect_lost_events(&self) {
+        self.ended(|ended| ended.killed = true);
     }
 
     /// Kills a daemon: its events need not be complete any more.
@@ -287,13 +313,15 @@ impl Drop for Lab {
                     .into_iter()
                     .map(|left| format!("left {left}")),
             );
-            let killed = self.ended(|ended| ended.killed);
+            let (killed, disordered) = self.ended(|ended| (ended.killed, ended.disordered));
             let extent = if killed {
                 Extent::Partial
             } else {
                 Extent::Complete
             };
-            problems.extend(order::violations(&self.events().all(), extent));
+            if !disordered {
+                problems.extend(order::violations(&self.events().all(), extent));
+            }
             let left = fs::read_dir(self.dir.join("bundles"))
                 .into_iter()
                 .flatten()

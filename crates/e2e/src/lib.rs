@@ -4,6 +4,7 @@
 //! - [`Lab`]: the shim alone. The harness plays containerd: it makes bundles, runs `start`, calls
 //!   the task service and receives the events.
 //! - [`Containerd`] and [`Case`]: a private containerd, driven by `ctr`.
+//! - [`Node`](cri::Node) and [`cri::Case`]: a private containerd with its CRI plugin, driven by `crictl`.
 //! - [`Cli`]: `hull`, without containerd and without the order of events.
 //!
 //! They end in the same checks, for which a test need do nothing: the order of all events
@@ -29,6 +30,7 @@ pub mod cc;
 pub mod cgroup;
 pub mod cli;
 pub mod containerd;
+pub mod cri;
 pub mod ctr;
 pub mod events;
 pub mod executables;
@@ -39,7 +41,9 @@ pub mod leaks;
 mod message;
 pub mod order;
 pub mod procfs;
+pub mod pulse;
 pub mod rootfs;
+pub mod sandbox;
 pub mod strace;
 pub mod target;
 pub mod time;
@@ -55,8 +59,14 @@ pub use container::{Container, Ran, read_output};
 pub use containerd::Containerd;
 pub use ctr::Output;
 pub use events::{Event, Topic};
-pub use hull_client::{Code, FifoReader, HookKind, RpcError, Spec, Stdio, Streams, Task, Version};
+pub use hull_client::{
+    Code, FifoReader, FifoWriter, HookKind, RpcError, Spec, Stdio, Streams, Task, Version,
+};
 pub use lab::Lab;
 pub use message::is_one_clear_line;
 pub use rootfs::Image;
+pub use sandbox::Sandbox;
 pub use time::{block, eventually, limit, slowed};
+
+/// The annotation by which containers of a pod find one daemon.
+pub const POD: &str = "io.kubernetes.cri.sandbox-id";

@@ -16,10 +16,20 @@ pub struct Strace {
 impl Strace {
     /// Attaches to these processes. `calls` is a list of system calls or classes of them.
     pub fn attach(pids: &[u32], calls: &str, output: &Path) -> Self {
+        Self::with(pids, &format!("trace={calls}"), output)
+    }
+
+    /// Attaches and changes what becomes of some calls: `write:signal=KILL:when=2` ends each process
+    /// at its second write, `umount2:delay_enter=12s` lets an unmount take long.
+    pub fn inject(pids: &[u32], fault: &str, output: &Path) -> Self {
+        Self::with(pids, &format!("inject={fault}"), output)
+    }
+
+    fn with(pids: &[u32], expression: &str, output: &Path) -> Self {
         let mut command = Command::new("strace");
         command
             .args(["-f", "-q", "-s", "4096", "-e", "signal=none", "-e"])
-            .arg(format!("trace={calls}"))
+            .arg(expression)
             .arg("-o")
             .arg(output);
         for pid in pids {
@@ -39,20 +49,32 @@ impl Strace {
         }
     }
 
-    /// Detaches; gives the finished calls of one process, in their order.
-    pub fn calls_of(mut self, pid: u32) -> Vec<String> {
+    /// Stops it: a traced process that dies stays a zombie that its parent cannot reap, like one that hangs in
+    /// the kernel on its way out.
+    pub fn stop(&self) {
+        self.signal(nix::sys::signal::Signal::SIGSTOP);
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
         let own = i32::try_from(self.strace.id()).unwrap();
-        nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(own),
-            nix::sys::signal::Signal::SIGINT,
-        )
-        .unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(own), signal).unwrap();
+    }
+
+    /// Detaches; gives the finished calls of one process, in their order.
+    pub fn calls_of(self, pid: u32) -> Vec<String> {
+        let own = |(caller, call)| (caller == pid).then_some(call);
+        self.calls().into_iter().filter_map(own).collect()
+    }
+
+    /// Detaches; gives all finished calls with the process that made them, in their order.
+    pub fn calls(mut self) -> Vec<(u32, String)> {
+        self.signal(nix::sys::signal::Signal::SIGINT);
         self.strace.wait().unwrap();
         let text = fs::read_to_string(&self.output).unwrap();
         text.lines()
             .filter_map(|line| {
                 let (number, call) = line.split_once(' ')?;
-                (number.parse() == Ok(pid)).then(|| call.trim_start().to_owned())
+                Some((number.parse().ok()?, call.trim_start().to_owned()))
             })
             .collect()
     }

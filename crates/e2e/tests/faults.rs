@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::chown;
 
-use hull_e2e::{HookKind, Lab, Spec, block, cgroup, eventually, procfs};
+use hull_e2e::{HookKind, Lab, Spec, block, cgroup, eventually, is_one_clear_line, procfs};
 
 /// Steps on the way to the gate, in their order.
 const CREATE: [&str; 19] = [
@@ -110,6 +110,22 @@ fn a_process_in_between_can_fail_or_be_killed_at_every_step() {
     for step in BETWEEN {
         for what in ["fail", "kill"] {
             create_fails(&spec_with_process_between(), step, what);
+        }
+    }
+}
+
+#[test]
+fn a_logger_can_fail_or_be_killed_before_it_runs() {
+    for (what, expected) in [("fail", "logger: fault point"), ("kill", "it was killed")] {
+        let lab = Lab::with_fault(&format!("logger:{what}"));
+        let c = lab.container(&spec());
+        let mut request = c.create_request();
+        request.stdout = "binary:///bin/cat".to_owned();
+        request.stderr.clone_from(&request.stdout);
+        for _ in 0..2 {
+            let error = block(c.task.create(&request)).unwrap_err();
+            is_one_clear_line(error.message(), &[expected]);
+            assert_eq!(lab.events().of(&c.id), []);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use hull_e2e::{Lab, Ran, Spec};
+use hull_e2e::{Lab, Ran, Spec, block, read_output};
 
 fn script(text: &str) -> Spec {
     Spec::new(["sh", "-c", text])
@@ -224,4 +224,37 @@ fn mount_options_are_applied() {
     for option in ["ro", "nosuid", "nodev", "noexec", "size=64k", "mode=700"] {
         assert!(seen.contains(option), "{option}: {seen}");
     }
+}
+
+/// [`Mount.target`](https://github.com/containerd/containerd/blob/main/api/types/mount.proto): a place in the
+/// root file system, which may be behind a link of the image.
+#[test]
+fn further_rootfs_mounts_lie_at_their_targets_with_their_options() {
+    let lab = Lab::new();
+    let mut c = lab.container(&script(
+        "cat /parts/one/note /parts/two/note; touch /parts/one/new; touch /parts/two/new && echo made",
+    ));
+    let upper = c.upper();
+    fs::create_dir(upper.join("real")).unwrap();
+    std::os::unix::fs::symlink("/real", upper.join("parts")).unwrap();
+    let mut request = c.create_request();
+    for (name, access) in [("one", "ro"), ("two", "rw")] {
+        let source = lab.dir().join(name);
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("note"), name).unwrap();
+        let mut mount = containerd_shim_protos::api::Mount::new();
+        mount.type_ = "bind".to_owned();
+        mount.source = source.display().to_string();
+        mount.target = format!("/parts/{name}");
+        mount.options = vec!["rbind".to_owned(), access.to_owned()];
+        request.rootfs.push(mount);
+    }
+    block(c.task.create(&request)).unwrap();
+    c.start();
+    let (stdout, stderr) = read_output(&mut c.stdio);
+    c.wait();
+    c.delete().unwrap();
+    assert_eq!(stdout, "onetwomade\n");
+    assert!(stderr.contains("/parts/one/new: Read-only"), "{stderr}");
+    assert!(lab.dir().join("two/new").exists());
 }

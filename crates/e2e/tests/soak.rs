@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use hull_e2e::{Case, Lab, Spec, Streams, Topic, ctr, eventually, procfs};
+use hull_e2e::{Case, Lab, POD, Spec, Streams, Topic, ctr, eventually, procfs};
 
 /// Shims that bear the containerd's namespace.
 fn daemons(case: &Case) -> Vec<String> {
@@ -70,9 +70,6 @@ fn hundred_lives_in_one_daemon_keep_its_descriptors() {
     });
     assert_eq!(keeper.exec("e", ["echo", "fine"]).stdout, "fine\n");
 }
-
-/// The annotation by which containers of a pod find one daemon.
-const POD: &str = "io.kubernetes.cri.sandbox-id";
 
 #[test]
 fn fifty_execs_at_once_all_end_with_their_codes() {

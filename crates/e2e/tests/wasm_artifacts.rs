@@ -39,7 +39,7 @@ fn hello(lab: &Lab) -> usize {
 fn is_good(stored: &Stored) {
     let metadata = fs::symlink_metadata(&stored.path).unwrap();
     assert!(metadata.is_file());
-    assert_eq!(metadata.permissions().mode() & 0o7777, 0o400);
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o444);
     assert_eq!((metadata.uid(), metadata.nlink()), (0, 1));
 }
 
@@ -119,6 +119,8 @@ fn changed_byte_anywhere_is_found() {
     // In the trailer.
     is_made_anew_after(|path| change_byte(path, length(path) - 1));
     is_made_anew_after(|path| change_byte(path, length(path) - 45));
+    // In what it says of the module's exports.
+    is_made_anew_after(|path| change_byte(path, length(path) - 48 - 40));
 }
 
 #[test]
@@ -137,6 +139,8 @@ fn shortened_or_extended_artifact_is_found() {
 fn artifact_that_others_could_have_written_is_not_trusted() {
     let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     is_made_anew_after(|path| mode(path, 0o644));
+    // As hull made them before it mapped components.
+    is_made_anew_after(|path| mode(path, 0o400));
     is_made_anew_after(|path| mode(path, 0o606));
     is_made_anew_after(|path| chown(path, Some(1000), Some(1000)).unwrap());
 }
@@ -164,7 +168,7 @@ fn artifact_under_another_name_is_found_out() {
     let others = all.iter().find(|stored| **stored != hellos).unwrap();
     fs::remove_file(&hellos.path).unwrap();
     fs::copy(&others.path, &hellos.path).unwrap();
-    fs::set_permissions(&hellos.path, Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(&hellos.path, Permissions::from_mode(0o444)).unwrap();
     assert_eq!(hello(&lab), 1);
     assert!(fs::read(&hellos.path).unwrap() != fs::read(&others.path).unwrap());
     assert_eq!(run(&lab, "/wasm/output.wasm", "out\n"), 0);
@@ -180,7 +184,7 @@ fn artifacts_of_another_engine_are_not_taken() {
     // An engine of before, remembered for a compiler that is no more.
     fs::remove_file(&engine).unwrap();
     fs::write(&engine, "compiler of before\nengine of before\n").unwrap();
-    fs::set_permissions(&engine, Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(&engine, Permissions::from_mode(0o444)).unwrap();
     let old = stored.path.with_file_name("0".repeat(64));
     fs::copy(&stored.path, &old).unwrap();
     assert_eq!(hello(&lab), 0);
@@ -300,7 +304,8 @@ fn module_that_is_replaced_while_it_runs_runs_on() {
 fn module_that_changes_while_it_starts_spoils_no_artifact() {
     let lab = Lab::wasm();
     let text = "echo ready; while :; do \
-        cat /wasm/output.wasm >/m.wasm; cat /wasm/hello.wasm >/m.wasm; done";
+        cat /wasm/output.wasm >/m.wasm; busybox usleep 2000; \
+        cat /wasm/hello.wasm >/m.wasm; done";
     let mut c = lab.container(&Spec::new(["sh", "-c", text]));
     c.run();
     c.read_until("ready\n");

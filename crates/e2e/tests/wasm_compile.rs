@@ -9,15 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hull_e2e::{
-    Case, Container, Containerd, Image, Lab, Spec, artifacts, cgroup, ctr, eventually,
+    Case, Container, Containerd, Image, Lab, POD, Spec, artifacts, cgroup, ctr, eventually,
     is_one_clear_line, leaks, procfs, target,
 };
 
 /// A module that keeps the compiler busy for seconds.
 const SLOW: &str = "/wasm/slow.wasm";
-
-/// The annotation by which containers of a pod find one daemon.
-const POD: &str = "io.kubernetes.cri.sandbox-id";
 
 /// The cgroups of the jail that compiles for the container with this cgroup.
 fn jails(group: &str) -> Vec<PathBuf> {
@@ -73,6 +70,42 @@ fn time_is_limited() {
         began.elapsed()
     );
     still_works(&lab, c);
+}
+
+#[test]
+fn modules_of_two_containers_of_a_pod_are_compiled_at_once() {
+    // Long enough to see both.
+    let lab = Lab::wasm().with_env("HULL_COMPILE_SECONDS", "4");
+    let spec = Spec::new([SLOW]).annotation(POD, "pod");
+    let (one, other) = (lab.container(&spec), lab.container(&spec));
+    // Another module, by a custom section without a name at its end.
+    let mut bytes = fs::read(Image::Wasm.rootfs().join("wasm/slow.wasm")).unwrap();
+    bytes.extend(b"\0\x01\0");
+    let copy = other.upper().join("wasm/slow.wasm");
+    fs::create_dir_all(copy.parent().unwrap()).unwrap();
+    fs::write(copy, bytes).unwrap();
+    thread::scope(|scope| {
+        let creating = [&one, &other].map(|c| scope.spawn(|| c.try_create()));
+        eventually("both are compiled", || {
+            let runs = |c: &Container<'_>| {
+                let jails = jails(&c.cgroup());
+                let mut pids = jails
+                    .iter()
+                    .filter_map(|jail| fs::read_to_string(jail.join("cgroup.procs")).ok());
+                pids.any(|pids| {
+                    let mut pids = pids.lines().filter_map(|pid| pid.parse().ok());
+                    pids.any(|pid| procfs::command_line(pid).ends_with("compile"))
+                })
+            };
+            (runs(&one) && runs(&other)).then_some(())
+        });
+        for created in creating {
+            // In time or not.
+            drop(created.join().unwrap());
+        }
+    });
+    assert_eq!(jails(&one.cgroup()), Vec::<PathBuf>::new());
+    assert_eq!(jails(&other.cgroup()), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -3,7 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
-use hull_e2e::{Case, Lab, Ran, Spec, Topic, block, cgroup};
+use hull_e2e::{
+    Case, Lab, Ran, Spec, Streams, Topic, block, cgroup, eventually, in_own_network, limit,
+};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 const MIB: u64 = 1 << 20;
 /// Pages of 64 KiB in a MiB.
@@ -161,4 +165,49 @@ fn one_process_and_a_small_stack_are_enough() {
     let ran = lab.container(&spec("/wasm/trap-stack.wasm")).run_to_end();
     assert_eq!(ran.status, 134, "{ran:?}");
     assert!(ran.stderr.contains("call stack exhausted"), "{ran:?}");
+}
+
+/// Requests that never end are held for their clients, but not more of them than there is memory for.
+#[test]
+fn clients_that_never_finish_do_not_end_a_server() {
+    in_own_network(|| {
+        let up = std::process::Command::new("ip")
+            .args(["link", "set", "lo", "up"])
+            .status();
+        assert!(up.unwrap().success());
+        let lab = Lab::wasm();
+        let spec = limited(&["/wasm/http.wasm"], 32).without_namespace("network");
+        let mut c = lab.container_with(&spec, Streams::OUTPUT);
+        c.run();
+        let err = c.stdio.err.as_mut().unwrap();
+        err.read_until(b"\n", limit()).unwrap();
+
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        let connect = || TcpStream::connect_timeout(&server, limit());
+        let beginning = format!(
+            "GET / HTTP/1.1\r\nHost: test\r\nA: {}",
+            "a".repeat(60 << 10)
+        );
+        let mut clients = Vec::new();
+        for _ in 0..600 {
+            let mut client = connect().unwrap();
+            // Whoever waits for a place may not get rid of all of it.
+            client.set_nonblocking(true).unwrap();
+            _ = client.write(beginning.as_bytes());
+            clients.push(client);
+        }
+        // Those that have places lose them, and the next ones get them.
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        drop(clients);
+        eventually("it answers", || {
+            let mut client = connect().ok()?;
+            client.set_read_timeout(Some(limit())).unwrap();
+            client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).ok()?;
+            answer.ends_with("hello from wasi:http 0.2\n").then_some(())
+        });
+        assert_eq!(kills(&c.cgroup()), 0);
+        assert!(!lab.events().topics(&c.id).contains(&Topic::Oom));
+    });
 }

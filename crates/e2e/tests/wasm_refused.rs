@@ -79,11 +79,6 @@ fn unknown_import_is_named() {
 }
 
 #[test]
-fn library_has_nothing_to_start() {
-    refuses_file("no-start.wasm", &["_start"]);
-}
-
-#[test]
 fn shared_memory_is_not_supported() {
     refuses_file("threads.wasm", &["shared"]);
 }

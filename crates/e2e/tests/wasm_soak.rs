@@ -2,10 +2,8 @@
 
 use std::thread;
 
-use hull_e2e::{Case, Containerd, Image, Lab, Spec, artifacts, ctr, eventually, procfs};
+use hull_e2e::{Case, Containerd, Image, Lab, POD, Spec, artifacts, ctr, eventually, procfs};
 
-/// The annotation by which containers of a pod find one daemon.
-const POD: &str = "io.kubernetes.cri.sandbox-id";
 /// How many run at once.
 const LANES: usize = 4;
 

@@ -38,6 +38,19 @@ fn term_ends_a_tight_loop() {
     stops("/wasm/loop.wasm", "ready\n", TERM, 143);
 }
 
+/// Process 1 hears of no signal for which it has no handler yet.
+#[test]
+fn term_right_after_the_start_is_not_lost() {
+    let lab = Lab::wasm();
+    for _ in 0..20 {
+        let c = lab.container(&Spec::new(["/wasm/loop.wasm"]));
+        c.run();
+        c.kill(TERM).unwrap();
+        assert_eq!(c.wait(), 143);
+        c.delete().unwrap();
+    }
+}
+
 #[test]
 fn interrupt_ends_a_tight_loop() {
     stops("/wasm/loop.wasm", "ready\n", INT, 130);

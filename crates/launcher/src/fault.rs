@@ -21,6 +21,10 @@ pub(crate) fn exec_point(step: Step) -> Result<(), SetupError> {
     act(step, &format!("exec {}", step.name()))
 }
 
+/// The name of a process that stalls.
+#[cfg(feature = "fault-points")]
+const STALLED: &std::ffi::CStr = c"hull-stalled";
+
 #[cfg(feature = "fault-points")]
 fn act(step: Step, here: &str) -> Result<(), SetupError> {
     let Ok(wanted) = std::env::var("HULL_FAULT") else {
@@ -34,9 +38,13 @@ fn act(step: Step, here: &str) -> Result<(), SetupError> {
     }
     match what {
         "kill" => hull_sys::process::exit_now(137),
-        "stall" => loop {
-            std::thread::park();
-        },
+        "stall" => {
+            // Where the tests look for it. It is best effort there, too.
+            hull_sys::process::set_name(STALLED).ok();
+            loop {
+                std::thread::park();
+            }
+        }
         _ => Err(crate::failure::because(
             step,
             hull_abi::Blame::Hull,

@@ -3,8 +3,10 @@
 
 use crate::failure::{At, because};
 use crate::fault;
+use crate::sync::Sync;
 use hull_abi::{Blame, Hook, SetupError, Step};
-use hull_sys::{fd, pidfd};
+use hull_sys::fd::{self, Waited};
+use hull_sys::pidfd;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::io::{Read as _, Seek as _};
@@ -29,6 +31,9 @@ pub(crate) struct Batch<'a> {
     pub(crate) cwd: &'a str,
     /// Environment of hooks that bring none.
     pub(crate) default_env: &'a [String],
+    /// Whose death ends the hooks: of a job, which takes its own process group with it. Those that run in a
+    /// container end with that.
+    pub(crate) daemon: Option<&'a Sync>,
 }
 
 impl Batch<'_> {
@@ -103,7 +108,7 @@ fn run(batch: Batch<'_>, number: usize, hook: &Hook) -> Result<(), SetupError> {
     let timeout = hook
         .timeout_seconds
         .map_or(LONGEST, |s| Duration::from_secs(u64::from(s)));
-    match wait(child, timeout, batch.has_groups()).at(batch.step, action)? {
+    match wait(child, timeout, batch).at(batch.step, action)? {
         None => Err(failed(&format!(
             "killed after its timeout of {} s",
             timeout.as_secs()
@@ -134,22 +139,31 @@ fn memory_file() -> Result<std::os::fd::OwnedFd, hull_sys::Errno> {
 }
 
 /// Waits for the child, kills it (and the group that it leads) when the time is over (`None` then), reaps
-/// it in any case.
+/// it in any case. When the daemon is gone this process ends after that: nobody is left to tell.
 fn wait(
     mut child: Child,
     timeout: Duration,
-    leads: bool,
+    batch: Batch<'_>,
 ) -> Result<Option<ExitStatus>, hull_sys::Errno> {
     let pid = i32::try_from(child.id()).map_err(|_| hull_sys::Errno::ESRCH)?;
-    let ended = pidfd::open(pid).and_then(|fd| pidfd::wait_ended(fd, timeout));
-    let in_time = matches!(ended, Ok(true));
+    let waited = pidfd::open(pid).and_then(|pidfd| match batch.daemon {
+        Some(daemon) => fd::wait_while_connected(pidfd, daemon.as_fd(), timeout),
+        None => Ok(match pidfd::wait_ended(pidfd, timeout)? {
+            true => Waited::Readable,
+            false => Waited::Elapsed,
+        }),
+    });
+    let in_time = waited == Ok(Waited::Readable);
     if !in_time {
         // It may have ended in between, which is as good; it is not reaped, so the numbers are its own.
-        if leads {
+        if batch.has_groups() {
             killpg(Pid::from_raw(pid), Signal::SIGKILL).ok();
         }
         drop(child.kill());
     }
     let status = child.wait().map_err(|e| fd::errno(&e))?;
-    ended.map(|_| in_time.then_some(status))
+    if waited == Ok(Waited::HungUp) {
+        hull_sys::process::exit_now(1);
+    }
+    waited.map(|_| in_time.then_some(status))
 }

@@ -1,8 +1,11 @@
 //! Jobs on the host's side that may block: mounting and unmounting the root file system, cgroups,
-//! network devices, hooks. Each runs in a child of its own, so that it may take its time, change its directory or die.
+//! network devices, hooks, loggers. Each runs in a child of its own, so that it may take its time, change its directory or die.
 
+mod image;
+mod logger;
 mod mapped_rootfs;
 mod net_devices;
+mod pod_files;
 mod rootfs;
 mod wasm;
 
@@ -10,9 +13,11 @@ use crate::failure::{At, because, from_cgroup};
 use crate::sync::Sync;
 use crate::{hook, step};
 use hull_abi::{
-    Blame, CgroupPaths, CgroupSetup, FromInit, Hook, HostJob, HostMount, SetupError, Step, ToInit,
+    Blame, CgroupPaths, CgroupSetup, FromInit, Hook, HostJob, HostMount, PodFiles, SetupError,
+    Step, ToInit,
 };
 use hull_sys::single::SingleThreaded;
+pub use pod_files::remove as remove_pod_files;
 pub use rootfs::unmount as unmount_rootfs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -22,6 +27,8 @@ use std::time::{Duration, Instant};
 const MAX_JOB: u64 = 16 << 20;
 /// How long killed processes may take to leave their cgroup.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
+/// The same where nobody needs the cgroup empty: a process in uninterruptible sleep must not hold up more.
+const GONE_DEADLINE: Duration = Duration::from_millis(200);
 
 /// Does the job in `body` and says that it is done.
 pub(crate) fn run(
@@ -59,12 +66,21 @@ fn perform(
             mounts,
             rootfs,
             cgroup,
-        } => prepare(single, sync, &mounts, &rootfs, cgroup.as_ref()),
+            pod_files,
+        } => {
+            let prepared = prepare(single, &mounts, &rootfs, || {
+                make_around(sync, cgroup.as_ref(), pod_files.as_ref())
+            });
+            // The lease: from here on nothing more is done.
+            drop(file);
+            prepared
+        }
         HostJob::Release {
             rootfs,
             unmount,
             cgroup,
-        } => release(&rootfs, unmount, &cgroup),
+            pod_files,
+        } => release(&rootfs, unmount, &cgroup, pod_files.as_ref()),
         HostJob::Update { cgroup, resources } => {
             hull_cgroup::update(&cgroup, &resources).map_err(|e| from_cgroup(Step::Cgroup, &e))
         }
@@ -74,11 +90,18 @@ fn perform(
         HostJob::Thaw { cgroup } => {
             hull_cgroup::thaw(&cgroup).map_err(|e| from_cgroup(Step::Freezer, &e))
         }
-        HostJob::Kill { cgroup } => {
-            hull_cgroup::kill(&cgroup).map_err(|e| from_cgroup(Step::Kill, &e))
-        }
+        HostJob::Kill { cgroup } => kill(&cgroup),
         HostJob::NetDevices { devices } => net_devices::perform(&devices, file),
-        HostJob::Wasm(job) => return wasm::perform(sync, job, file),
+        HostJob::Wasm(job) => {
+            // It looks by itself whether the daemon is gone, and then tidies up in the store.
+            outlive_daemon(Step::Artifact)?;
+            return wasm::perform(sync, job, file);
+        }
+        HostJob::Logger(program) => {
+            // It ends when it has read the last lines, which may be those that tell why the daemon died.
+            outlive_daemon(Step::Logger)?;
+            match logger::become_program(sync, &program)? {}
+        }
         HostJob::Hooks {
             kind,
             hooks,
@@ -86,6 +109,9 @@ fn perform(
             cwd,
             stop_at_failure,
         } => {
+            step::begin(Step::HostHooks)?;
+            // What a hook has started must end with the daemon too: see there.
+            outlive_daemon(Step::HostHooks)?;
             let batch = hook::Batch {
                 step: Step::HostHooks,
                 kind: &kind,
@@ -93,6 +119,7 @@ fn perform(
                 state: &state,
                 cwd: &cwd,
                 default_env: &[],
+                daemon: Some(sync),
             };
             if stop_at_failure {
                 hook::run_all(batch)
@@ -104,24 +131,41 @@ fn perform(
     done.map(|()| Vec::new())
 }
 
+/// For a job that has something to do when the daemon dies, and notices that by itself.
+fn outlive_daemon(step: Step) -> Result<(), SetupError> {
+    hull_sys::process::die_with_parent(false).at(step, || "outlive the shim".to_owned())
+}
+
 fn prepare(
     single: &SingleThreaded,
-    sync: &Sync,
     mounts: &[HostMount],
     rootfs: &str,
-    cgroup: Option<&CgroupSetup>,
+    make_around: impl FnOnce() -> Result<(), SetupError>,
 ) -> Result<(), SetupError> {
     step::begin(Step::RootfsMount)?;
     rootfs::mount(single, mounts, rootfs)?;
+    make_around().inspect_err(|_| {
+        if !mounts.is_empty() {
+            // The first failure is the one to report.
+            drop(rootfs::unmount(Path::new(rootfs)));
+        }
+    })
+}
+
+/// What a container has besides its root file system.
+fn make_around(
+    sync: &Sync,
+    cgroup: Option<&CgroupSetup>,
+    pod: Option<&PodFiles>,
+) -> Result<(), SetupError> {
+    pod.map_or(Ok(()), pod_files::make)?;
     let made = step::begin(Step::Cgroup).and_then(|()| match cgroup {
         Some(setup) => make_cgroup(sync, setup),
         None => Ok(()),
     });
     made.inspect_err(|_| {
-        if !mounts.is_empty() {
-            // The first failure is the one to report.
-            drop(rootfs::unmount(Path::new(rootfs)));
-        }
+        // The first failure is the one to report.
+        drop(pod.map(pod_files::remove));
     })
 }
 
@@ -139,6 +183,7 @@ fn make_cgroup(sync: &Sync, setup: &CgroupSetup) -> Result<(), SetupError> {
         ToInit::Leave => placeholder.leave().map_err(failed),
         ToInit::Proceed { .. }
         | ToInit::Runner { .. }
+        | ToInit::Digest
         | ToInit::Notified
         | ToInit::Limited
         | ToInit::Keep
@@ -168,15 +213,21 @@ pub fn run_poststop(hooks: &[Hook], state: &str, cwd: &str) -> Result<(), SetupE
         state,
         cwd,
         default_env: &[],
+        daemon: None,
     })
 }
 
-/// Kills what is left in the cgroup, removes it and unmounts the root file system. All three are
-/// tried; the first failure is reported.
+/// Kills what is left in the cgroup, removes it, unmounts the root file system and removes the files of
+/// a pod. All of it is tried; the first failure is reported.
 ///
 /// # Errors
 /// With the step that failed; what was missing already is no failure.
-pub fn release(rootfs: &str, unmount: bool, cgroup: &CgroupPaths) -> Result<(), SetupError> {
+pub fn release(
+    rootfs: &str,
+    unmount: bool,
+    cgroup: &CgroupPaths,
+    pod: Option<&PodFiles>,
+) -> Result<(), SetupError> {
     step::begin(Step::CgroupRemove)?;
     let removed = empty_cgroup(cgroup).and_then(|()| {
         hull_cgroup::remove(cgroup).map_err(|e| from_cgroup(Step::CgroupRemove, &e))
@@ -187,7 +238,21 @@ pub fn release(rootfs: &str, unmount: bool, cgroup: &CgroupPaths) -> Result<(), 
     } else {
         Ok(())
     };
-    removed.and(unmounted)
+    let forgotten = pod.map_or(Ok(()), pod_files::remove);
+    removed.and(unmounted).and(forgotten)
+}
+
+/// Kills, and gives what was killed a moment to be gone: whoever hears of it looks next.
+fn kill(cgroup: &CgroupPaths) -> Result<(), SetupError> {
+    hull_cgroup::kill(cgroup).map_err(|e| from_cgroup(Step::Kill, &e))?;
+    let deadline = Instant::now() + GONE_DEADLINE;
+    let mut pause = Duration::from_micros(100);
+    // A cgroup that cannot be looked at has nothing to wait for.
+    while hull_cgroup::is_populated(cgroup).unwrap_or(false) && Instant::now() < deadline {
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 fn empty_cgroup(cgroup: &CgroupPaths) -> Result<(), SetupError> {

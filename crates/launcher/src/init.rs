@@ -20,10 +20,7 @@ mod session;
 mod user_namespace;
 mod wasm;
 
-pub(crate) use wasm::MAX_MODULE;
-
 use between::{Onward, Side, clone_onward};
-use exec::Limits;
 use host_files::HostFiles;
 
 use crate::failure::{At, because};
@@ -53,8 +50,8 @@ pub(crate) struct Membership {
 struct Newborn<'a> {
     sync: &'a Sync,
     plan: &'a Plan,
-    /// The program of [`hull_abi::Payload::Compile`].
-    compiler: Option<OwnedFd>,
+    /// A program of ours that comes with the request.
+    own_program: Option<OwnedFd>,
     membership: &'a Membership,
     /// What a process in between has opened.
     host: Option<FromHost>,
@@ -71,7 +68,7 @@ struct FromHost {
 pub(crate) fn run(
     sync: &Sync,
     body: OwnedFd,
-    compiler: Option<OwnedFd>,
+    own_program: Option<OwnedFd>,
     membership: &Membership,
 ) -> Result<(), SetupError> {
     step::begin(Step::Plan)?;
@@ -84,7 +81,7 @@ pub(crate) fn run(
     inside(Newborn {
         sync,
         plan: &plan,
-        compiler,
+        own_program,
         membership,
         host: None,
     })
@@ -95,10 +92,10 @@ pub(crate) fn run_between(
     single: &SingleThreaded,
     sync: &Sync,
     body: OwnedFd,
-    compiler: Option<OwnedFd>,
+    own_program: Option<OwnedFd>,
     membership: &Membership,
 ) -> Result<(), SetupError> {
-    between::run(single, sync, body, compiler, membership)
+    between::run(single, sync, body, own_program, membership)
 }
 
 /// From the namespaces to the program.
@@ -106,7 +103,7 @@ fn inside(newborn: Newborn<'_>) -> Result<(), SetupError> {
     let Newborn {
         sync,
         plan,
-        compiler,
+        own_program,
         membership,
         host,
     } = newborn;
@@ -159,8 +156,7 @@ fn inside(newborn: Newborn<'_>) -> Result<(), SetupError> {
     masks::read_only(&plan.readonly_paths)?;
     step::begin(Step::MaskedPaths)?;
     masks::hide(&plan.masked_paths)?;
-    let limits = Limits::of(plan.has_namespace(NamespaceKind::User));
-    let program = exec::prepare(sync, process, procfs, compiler, limits)?;
+    let program = exec::prepare(sync, process, procfs, own_program)?;
 
     step::begin(Step::Gate)?;
     let moments = step::moments();
@@ -176,6 +172,7 @@ fn inside(newborn: Newborn<'_>) -> Result<(), SetupError> {
         state: &plan.state.render("created", Some(pid)),
         cwd: "/",
         default_env: &process.env,
+        daemon: None,
     })?;
     step::begin(Step::Exec)?;
     exec::execute(sync, process, program)
@@ -242,8 +239,7 @@ fn become_exec(
         Some(made) => Some(made),
         None => Procfs::open_if_needed(process, &[])?,
     };
-    let limits = Limits::of(plan.namespaces.contains(&NamespaceKind::User));
-    let program = exec::prepare(sync, process, procfs, None, limits)?;
+    let program = exec::prepare(sync, process, procfs, None)?;
     fault::exec_point(Step::Exec)?;
     exec::execute(sync, process, program)
 }
@@ -271,6 +267,7 @@ fn runtime_hooks(sync: &Sync, plan: &Plan) -> Result<Option<i32>, SetupError> {
         ToInit::Proceed { pid } => Ok(Some(pid)),
         ToInit::Start { .. }
         | ToInit::Runner { .. }
+        | ToInit::Digest
         | ToInit::Notified
         | ToInit::Limited
         | ToInit::Leave
@@ -288,6 +285,7 @@ fn create_container_hooks(plan: &Plan, pid: i32) -> Result<(), SetupError> {
         state: &plan.state.render("creating", Some(pid)),
         cwd: &plan.bundle,
         default_env: &[],
+        daemon: None,
     })
 }
 

@@ -11,6 +11,9 @@ use hull_sys::{Errno, fd, ns, pidfd, process, sched};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
+/// Above every number that a new process is given.
+const FIRST_OUT_OF_THE_WAY: u8 = 16;
+
 /// Clones processes; holds the proof that it may.
 #[derive(Debug)]
 pub(crate) struct Spawner {
@@ -32,7 +35,7 @@ pub(crate) struct Fds {
     sync: OwnedFd,
     stdio: Vec<(u8, OwnedFd)>,
     init: Option<OwnedFd>,
-    /// What a job is about, or the program of [`hull_abi::Payload::Compile`].
+    /// What a job is about, or the program of ours that the process becomes.
     file: Option<OwnedFd>,
 }
 
@@ -252,6 +255,24 @@ impl Fds {
             _ => Err(missing()),
         }
     }
+
+    /// Moves everything out of the way where the new process gets descriptors beyond the standard streams.
+    fn make_room(self) -> Result<Self, Errno> {
+        if self.stdio.iter().all(|(number, _)| *number < 3) {
+            return Ok(self);
+        }
+        let lift = |fd| fd::lift(fd, FIRST_OUT_OF_THE_WAY);
+        let stdio = self.stdio.into_iter();
+        Ok(Self {
+            body: lift(self.body)?,
+            sync: lift(self.sync)?,
+            stdio: stdio
+                .map(|(number, fd)| Ok((number, lift(fd)?)))
+                .collect::<Result<_, Errno>>()?,
+            init: self.init.map(lift).transpose()?,
+            file: self.file.map(lift).transpose()?,
+        })
+    }
 }
 
 fn missing() -> SetupError {
@@ -261,6 +282,11 @@ fn missing() -> SetupError {
 
 /// The new process: keeps only what it needs, does its work and ends or becomes another program.
 fn child(single: &SingleThreaded, spawn: Spawn, fds: Fds) -> ! {
+    let fds = match fds.make_room() {
+        Ok(fds) => fds,
+        // The daemon finds the end of the sync socket.
+        Err(_) => process::exit_now(1),
+    };
     let sync = Sync::new(fds.sync);
     let mut keep = vec![fds.body.as_raw_fd(), sync.raw()];
     keep.extend(fds.init.iter().chain(&fds.file).map(AsRawFd::as_raw_fd));
@@ -272,6 +298,7 @@ fn child(single: &SingleThreaded, spawn: Spawn, fds: Fds) -> ! {
                 .try_for_each(|(number, fd)| fd::place(fd, number))
         })
         .at(Step::Plan, || "place descriptors".to_owned());
+    sync.follow_daemon();
     let outcome = prepared.and_then(|()| match spawn {
         Spawn::Init {
             cgroup,

@@ -17,6 +17,11 @@ impl Sync {
         Self(fd)
     }
 
+    /// The socket, to wait for its end.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     pub(crate) fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
     }
@@ -54,6 +59,7 @@ impl Sync {
             ToInit::Notified => Ok(()),
             ToInit::Proceed { .. }
             | ToInit::Runner { .. }
+            | ToInit::Digest
             | ToInit::Keep
             | ToInit::Leave
             | ToInit::Limited
@@ -86,6 +92,16 @@ impl Sync {
             hull_sys::process::exit_now(1);
         }
         decoded(step, &bytes)
+    }
+
+    /// Has this process end with the daemon, whenever that is: what it would go on doing, nobody would undo.
+    /// The daemon's end is closed before its children are told of its death: either that is seen here, or
+    /// the signal comes.
+    pub(crate) fn follow_daemon(&self) {
+        let follows = hull_sys::process::die_with_parent(true);
+        if follows.is_err() || self.is_abandoned() {
+            hull_sys::process::exit_now(1);
+        }
     }
 
     /// Whether the daemon has closed its end.

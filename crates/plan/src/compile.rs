@@ -83,6 +83,7 @@ pub fn compile_plan(inputs: &CompileInputs<'_>) -> Plan {
         bundle: String::new(),
         state: HookState::default(),
         warnings: Vec::new(),
+        wasm: hull_abi::WasmSettings::default(),
     }
 }
 

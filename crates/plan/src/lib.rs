@@ -13,6 +13,7 @@ mod compile;
 mod config;
 mod device_rules;
 mod devices;
+mod hold;
 mod hooks;
 mod id_maps;
 mod interfaces;
@@ -33,9 +34,11 @@ mod state;
 mod sysctl;
 mod time_offsets;
 mod unsupported;
+mod wasm;
 
 pub use capabilities::names as capability_names;
 pub use compile::{CompileInputs, compile_plan};
+pub use hold::{PodInputs, PodNetwork, PodUsers, lower_pod};
 pub use invalid::Invalid;
 pub use lower::{lower, lower_exec, lower_resources};
 

@@ -4,7 +4,7 @@ use crate::process::Context;
 use crate::{Host, Inputs, Invalid};
 use crate::{
     attributes, config, devices, hooks, id_maps, mounts, namespaces, net_devices, payload, process,
-    resources, root, scope, seccomp, state, sysctl, time_offsets,
+    resources, root, scope, seccomp, state, sysctl, time_offsets, wasm,
 };
 use hull_abi::{ExecPlan, Plan, Resources, Seccomp, TRACE_ANNOTATION};
 use oci_spec::runtime::{Linux, Spec};
@@ -68,6 +68,7 @@ pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
         scope: cgroup.scope,
         resources: new_resources(linux, &mut warnings)?,
         trace: trace(&spec)?,
+        wasm: wasm::lower(&spec)?,
         time_offsets: time_offsets::lower(linux, &namespaces)?,
         id_maps,
         namespaces,

@@ -9,7 +9,7 @@ mod any;
 
 pub use any::{message_name, pack};
 
-/// Options for runtimes that bring their own configuration.
+/// Options for runtimes that bring their own configuration, and what CRI says of a pod.
 #[allow(missing_docs, missing_debug_implementations, reason = "generated code")]
 #[allow(
     clippy::all,
@@ -21,7 +21,7 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/protos/mod.rs"));
 }
 
-pub use generated::{runctypes, runtimeoptions};
+pub use generated::{cri, runctypes, runtimeoptions};
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,13 @@
 use crate::{Errno, Result, check, check_fd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// Makes `fd` also the descriptor with the number `target` (0, 1 or 2), inherited through execve
-/// ([dup2(2)](https://man7.org/linux/man-pages/man2/dup.2.html)).
+/// Makes `fd` also the descriptor with the number `target`, inherited through execve
+/// ([dup2(2)](https://man7.org/linux/man-pages/man2/dup.2.html)). A target of 3 or above must be nobody's: see
+/// [`lift`].
 ///
 /// # Errors
 /// As dup2(2).
@@ -20,8 +22,21 @@ pub fn place(fd: impl AsFd, target: u8) -> Result<()> {
         let ret = unsafe { libc::fcntl(source, libc::F_SETFD, 0) };
         return check(libc::c_long::from(ret)).map(drop);
     }
-    // SAFETY: integers only; replacing a standard stream is what the caller asks for.
+    // SAFETY: integers only; replacing a standard stream, or filling a number that the caller has freed,
+    // is what it asks for.
     check(libc::c_long::from(unsafe { libc::dup2(source, target) })).map(drop)
+}
+
+/// Moves a descriptor to the first free number from `lowest` on, so that those below are free to be
+/// [`place`]d; close-on-exec.
+///
+/// # Errors
+/// `EINVAL` for a number beyond the limit of open files, `EMFILE`.
+pub fn lift(fd: OwnedFd, lowest: u8) -> Result<OwnedFd> {
+    let lowest = RawFd::from(lowest);
+    // SAFETY: integers only; F_DUPFD_CLOEXEC makes a new descriptor, and the old one is closed by its owner.
+    let ret = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) };
+    check_fd(libc::c_long::from(ret))
 }
 
 /// Takes the ownership of a standard stream away from its number: duplicates it to a close-on-exec
@@ -127,6 +142,50 @@ pub fn wait_readable(fd: impl AsFd, timeout: Duration) -> Result<bool> {
     }
 }
 
+/// What [`wait_while_connected`] has waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// There is something to read, or its end.
+    Readable,
+    /// The other end of the connection is closed.
+    HungUp,
+    /// The time is over.
+    Elapsed,
+}
+
+/// As [`wait_readable`], and ends as well when the other end of a socket is closed.
+///
+/// # Errors
+/// As poll(2); an interruption is not an error.
+pub fn wait_while_connected(
+    fd: impl AsFd,
+    connection: impl AsFd,
+    timeout: Duration,
+) -> Result<Waited> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left =
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let mut fds = [
+            PollFd::new(fd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(connection.as_fd(), PollFlags::empty()),
+        ];
+        match poll(&mut fds, left) {
+            Ok(0) | Err(Errno::EINTR) if Instant::now() < deadline => continue,
+            Ok(0) | Err(Errno::EINTR) => return Ok(Waited::Elapsed),
+            Ok(_) => {}
+            Err(e) => return Err(e),
+        }
+        let [readable, connection] = fds.map(|fd| fd.any().unwrap_or_default());
+        return match (readable, connection) {
+            (true, _) => Ok(Waited::Readable),
+            (false, true) => Ok(Waited::HungUp),
+            (false, false) => Err(Errno::EINVAL),
+        };
+    }
+}
+
 /// Whether a descriptor has something to read right now.
 #[must_use]
 pub fn is_readable(fd: impl AsFd) -> bool {
@@ -227,6 +286,27 @@ pub fn read_to_end(fd: OwnedFd, limit: u64) -> Result<Vec<u8>> {
     }
 }
 
+/// The device of a file, as `st_dev` has it, without asking anybody who may be slow or hostile: a server of
+/// FUSE is not spoken to ([statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html),
+/// `AT_STATX_DONT_SYNC` with an empty mask).
+///
+/// # Errors
+/// `ENOSYS` where a filter forbids it.
+pub fn device(fd: impl AsFd) -> Result<u64> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let mut seen = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is an empty C string that lives for ever, and the kernel writes one struct statx to the
+    // pointer, which is valid for that.
+    let ret = unsafe {
+        let fd = fd.as_fd().as_raw_fd();
+        libc::statx(fd, c"".as_ptr(), flags, 0, seen.as_mut_ptr())
+    };
+    check(libc::c_long::from(ret))?;
+    // SAFETY: it is made of integers, for which zeroes are values as well.
+    let seen = unsafe { seen.assume_init() };
+    Ok(libc::makedev(seen.stx_dev_major, seen.stx_dev_minor))
+}
+
 /// The errno inside a standard library error, `EIO` if there is none.
 #[must_use]
 pub fn errno(error: &std::io::Error) -> Errno {
@@ -237,6 +317,16 @@ pub fn errno(error: &std::io::Error) -> Errno {
 mod tests {
     use super::*;
     use std::os::fd::IntoRawFd as _;
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn device_is_that_of_stat() {
+        for path in ["/", "/proc/self/status", "/dev/null"] {
+            let file = std::fs::File::open(path).unwrap();
+            let seen = file.metadata().unwrap();
+            assert_eq!(device(&file).unwrap(), seen.dev(), "{path}");
+        }
+    }
 
     #[test]
     fn only_inherited_descriptors_are_taken_and_only_once() {

@@ -259,6 +259,75 @@ pub fn resolve_beneath(dir: impl AsFd, name: &str) -> Result<OwnedFd> {
     )
 }
 
+/// Reads a regular file of this process's own root whole, without waiting for anybody: a FIFO or a device
+/// in its place is refused.
+///
+/// # Errors
+/// As openat2(2) without magic links, `EINVAL` for what is no regular file, `EFBIG` beyond the limit.
+pub fn read_regular(path: &str, limit: u64) -> Result<Vec<u8>> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let file = openat2(nix::fcntl::AT_FDCWD, path, how)?;
+    if SFlag::from_bits_truncate(fstat(&file)?.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(Errno::EINVAL);
+    }
+    crate::fd::read_to_end(file, limit)
+}
+
+/// Opens a directory of this process's own root, on the way to which there is no symbolic link.
+///
+/// # Errors
+/// As openat2(2) with `RESOLVE_NO_SYMLINKS`.
+pub fn open_plain_directory(path: &str) -> Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    openat2(nix::fcntl::AT_FDCWD, path, how)
+}
+
+/// The working directory of this process, whether it may be read or not.
+///
+/// # Errors
+/// As open(2) with `O_PATH`.
+pub fn working_directory() -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::open(".", flags, Mode::empty())
+}
+
+/// Makes a directory the working directory of this process.
+///
+/// # Errors
+/// As fchdir(2).
+pub fn enter(dir: impl AsFd) -> Result<()> {
+    nix::unistd::fchdir(dir)
+}
+
+/// Makes `name` in a directory a file with this content that only its owner may read, in place of whatever
+/// was called so; a symbolic link is replaced, never followed. `temporary` is the file's name until it is
+/// complete.
+///
+/// # Errors
+/// As openat(2), write(2) and renameat(2); then nothing is left but what was there before.
+pub fn replace(dir: impl AsFd, name: &str, temporary: &str, content: &[u8]) -> Result<()> {
+    let dir = dir.as_fd();
+    let remove = || nix::unistd::unlinkat(dir, temporary, nix::unistd::UnlinkatFlags::NoRemoveDir);
+    match remove() {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    let file = openat(dir, temporary, flags | OFlag::O_CLOEXEC, mode)?;
+    let done = crate::stream::write_all(&file, content)
+        .and_then(|()| nix::fcntl::renameat(dir, temporary, dir, name));
+    if done.is_err() {
+        // What went wrong first is what the caller wants to know.
+        _ = remove();
+    }
+    done
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@
     reason = "the one crate that talks to the kernel directly"
 )]
 
+pub mod alarm;
 pub mod bpf;
 pub mod clock;
 pub mod clone;
@@ -16,7 +17,10 @@ pub mod cred;
 pub mod eventfd;
 pub mod fd;
 pub mod fs;
+pub mod holder;
 pub mod ioprio;
+mod itimer;
+pub mod last_call;
 pub mod lsm;
 pub mod memory;
 pub mod mempolicy;
@@ -28,7 +32,9 @@ pub mod opens;
 pub mod personality;
 pub mod pidfd;
 pub mod process;
+pub mod procfs;
 pub mod pty;
+pub mod random;
 pub mod sched;
 pub mod seal;
 pub mod seccomp;

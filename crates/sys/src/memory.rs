@@ -19,6 +19,13 @@ pub fn limit_heap() {
     unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, 128 * 1024) };
 }
 
+/// As many arenas as threads, for a process that will have several.
+pub fn use_arenas(threads: usize) {
+    let arenas = libc::c_int::try_from(threads).unwrap_or(1);
+    // SAFETY: integers only; called before the process has other threads.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
+}
+
 /// Gives free heap memory back to the kernel.
 pub fn trim_heap() {
     // SAFETY: only touches the allocator's own free memory.

@@ -3,7 +3,7 @@
 //! [ioctl_nsfs(2)](https://man7.org/linux/man-pages/man2/ioctl_nsfs.2.html).
 
 use crate::{Result, check};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Joins the namespaces in `flags` (`CLONE_NEW*`): of a process if `fd` is a pidfd, else exactly the
 /// one that `fd` refers to, which must be of that type.
@@ -37,4 +37,15 @@ pub fn kind(fd: impl AsFd) -> Result<libc::c_int> {
     let ret = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE) };
     check(libc::c_long::from(ret))?;
     Ok(ret)
+}
+
+/// The user namespace that owns a namespace.
+///
+/// # Errors
+/// `ENOTTY` when the descriptor is no namespace file, `EPERM` when its owner is outside of ours.
+pub fn owner(fd: impl AsFd) -> Result<OwnedFd> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: this request takes no argument and returns a new descriptor.
+    let ret = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_USERNS) };
+    crate::check_fd(libc::c_long::from(ret))
 }

@@ -11,7 +11,7 @@
 //! number and closes what must not be seen. Checking the descriptor leaves no race, and no name or
 //! mount can hide the file system.
 
-use crate::{Errno, Result, check};
+use crate::{Errno, Result, check, random};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The secret of this process; 0 while there is none.
@@ -24,11 +24,7 @@ static MARK: AtomicU64 = AtomicU64::new(0);
 /// When there is no randomness; `EALREADY` the second time.
 pub fn guard() -> Result<u64> {
     let mut bytes = [0u8; 8];
-    // SAFETY: the kernel writes at most `len` bytes into the array.
-    let ret = unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), 0) };
-    if check(ret)? != 8 {
-        return Err(Errno::EIO);
-    }
+    random::fill(&mut bytes)?;
     // Never 0, which a register may hold by chance, and never small.
     let mark = u64::from_ne_bytes(bytes) | 1 << 63;
     MARK.compare_exchange(0, mark, Ordering::Relaxed, Ordering::Relaxed)

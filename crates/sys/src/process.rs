@@ -35,13 +35,17 @@ pub fn set_child_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
 }
 
-/// Has this process killed when the thread that is its parent ends. Survives execve, but not a change
-/// of credentials.
+/// Has this process killed when the thread that is its parent ends, or no longer. Survives execve, but
+/// neither a change of credentials nor, for the new process, a clone.
 ///
 /// # Errors
 /// None in practice.
-pub fn die_with_parent() -> Result<()> {
-    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+pub fn die_with_parent(die: bool) -> Result<()> {
+    let signal = if die { libc::SIGKILL } else { 0 };
+    prctl(
+        libc::PR_SET_PDEATHSIG,
+        libc::c_ulong::from(signal.unsigned_abs()),
+    )
 }
 
 /// Turns transparent huge pages off for this process, which would round its heap up to 2 MiB pages;
@@ -68,16 +72,8 @@ pub fn create_core_scheduling_cookie() -> Result<()> {
     check(libc::c_long::from(ret)).map(drop)
 }
 
-/// Sets a resource limit of this process by its number
-/// ([prlimit(2)](https://man7.org/linux/man-pages/man2/prlimit.2.html)).
-///
-/// # Errors
-/// `EPERM` when the hard limit would rise without `CAP_SYS_RESOURCE`.
-pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
-    set_rlimit_of(0, resource, soft, hard)
-}
-
-/// As [`set_rlimit`], of another process; 0 is this one.
+/// Sets a resource limit of a process by its number
+/// ([prlimit(2)](https://man7.org/linux/man-pages/man2/prlimit.2.html)); process 0 is this one.
 ///
 /// # Errors
 /// `EPERM` when the hard limit would rise without `CAP_SYS_RESOURCE`, `ESRCH`.
@@ -96,6 +92,27 @@ pub fn set_rlimit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()
         )
     };
     check(libc::c_long::from(ret)).map(drop)
+}
+
+/// Lowers a resource limit of this process, soft and hard, to `most`; a lower one stays
+/// ([getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)).
+///
+/// # Errors
+/// `EINVAL` for a number that is none.
+pub fn lower_rlimit(resource: u32, most: u64) -> Result<()> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` outlives the call, nothing is set.
+    let ret = unsafe { libc::prlimit64(0, resource, std::ptr::null(), &raw mut limit) };
+    check(libc::c_long::from(ret))?;
+    set_rlimit_of(
+        0,
+        resource,
+        limit.rlim_cur.min(most),
+        limit.rlim_max.min(most),
+    )
 }
 
 /// Joins a session keyring of this name, making it if there is none

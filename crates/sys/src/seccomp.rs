@@ -6,6 +6,9 @@ use std::os::fd::OwnedFd;
 /// One classic BPF instruction: code, jump if true, jump if false, operand.
 pub type Instruction = (u16, u8, u8, u32);
 
+/// Load a filter for every thread of the process: all of them have it, or none (`SECCOMP_FILTER_FLAG_TSYNC`).
+pub const EVERY_THREAD: u32 = 1;
+
 /// A filter in the kernel's form.
 #[derive(Debug)]
 pub struct Filter(Vec<libc::sock_filter>);
@@ -22,9 +25,13 @@ impl Filter {
     ///
     /// # Errors
     /// `EACCES` without the right, `EINVAL` for a bad program or unknown flags, `E2BIG` when it is too
-    /// long.
+    /// long, `ESRCH` when a thread cannot have it.
     pub fn load(&mut self, flags: u32) -> Result<()> {
-        self.set(flags).and_then(check).map(drop)
+        match self.set(flags).and_then(check)? {
+            0 => Ok(()),
+            // The number of the thread that has another filter.
+            _ => Err(Errno::ESRCH),
+        }
     }
 
     /// As [`Filter::load`], with `SECCOMP_FILTER_FLAG_NEW_LISTENER` among the flags: gives the listener,

@@ -104,6 +104,34 @@ fn reset_internal(signal: libc::c_int) -> Result<()> {
     check(ret).map(drop)
 }
 
+/// Blocks every signal but those that the process itself brings about. What is sent waits until the mask is
+/// lifted, which survives execve; process 1 of a PID namespace would never hear of it otherwise
+/// ([pid_namespaces(7)](https://man7.org/linux/man-pages/man7/pid_namespaces.7.html)).
+///
+/// # Errors
+/// None in practice.
+pub fn hold() -> Result<()> {
+    const OWN: [libc::c_int; 6] = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGTRAP,
+        libc::SIGSYS,
+    ];
+    // SAFETY: all-zero bytes are a valid signal set, and sigfillset overwrites them.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a signal set of ours.
+    unsafe { libc::sigfillset(&raw mut set) };
+    for signal in OWN {
+        // SAFETY: as above; the number is one of a signal.
+        unsafe { libc::sigdelset(&raw mut set, signal) };
+    }
+    // SAFETY: `set` outlives the call; the old mask is not asked for.
+    let ret = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+    check(libc::c_long::from(ret)).map(drop)
+}
+
 fn unblock_all() -> Result<()> {
     // SAFETY: all-zero bytes are a valid, empty signal set.
     let empty: libc::sigset_t = unsafe { std::mem::zeroed() };

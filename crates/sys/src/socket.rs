@@ -78,7 +78,8 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(
 /// other side is gone.
 ///
 /// # Errors
-/// `EAGAIN` on an empty non-blocking socket, `EMSGSIZE` when something was cut off,
+/// `EAGAIN` on an empty non-blocking socket, `EMSGSIZE` when something was cut off, `EMFILE` when its
+/// descriptors were because there are too many,
 /// `ECONNRESET` when the other side left without reading everything.
 pub fn receive(socket: impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
     let raw = socket.as_fd().as_raw_fd();
@@ -95,6 +96,10 @@ pub fn receive(socket: impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
             Err(Errno::EINTR) => continue,
             other => other?,
         };
+        // There is room for all that we send: what does not fit is more than this process may have open.
+        if message.flags.contains(MsgFlags::MSG_CTRUNC) {
+            return Err(Errno::EMFILE);
+        }
         let mut fds = Vec::new();
         for part in message.cmsgs()? {
             if let ControlMessageOwned::ScmRights(raws) = part {
@@ -105,9 +110,7 @@ pub fn receive(socket: impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
                 );
             }
         }
-        let cut = message
-            .flags
-            .intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+        let cut = message.flags.contains(MsgFlags::MSG_TRUNC);
         break (message.bytes, fds, cut);
     };
     if cut {

@@ -6,8 +6,8 @@
 //! cannot be read here is passed on to it.
 
 use crate::fault::Fault;
-use crate::{command, component};
-use hull_artifact::is_artifact;
+use crate::{component, module};
+use hull_artifact::{Exports, Kind, is_artifact};
 
 /// The first bytes of every Wasm file.
 const MAGIC: &[u8] = b"\0asm";
@@ -15,15 +15,6 @@ const MAGIC: &[u8] = b"\0asm";
 const MODULE: &[u8] = &[1, 0, 0, 0];
 /// Version and layer of a component.
 const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
-
-/// The two kinds of Wasm file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A core module with WASI preview 1.
-    Module,
-    /// A component with WASI 0.2.
-    Component,
-}
 
 /// What a reader of declarations answers.
 pub(crate) type Checked = Result<(), Refused>;
@@ -43,15 +34,17 @@ impl From<wasmparser::BinaryReaderError> for Refused {
     }
 }
 
-/// Finds out what the bytes are and whether they are a command.
-pub(crate) fn check(wasm: &[u8]) -> Result<Kind, Fault> {
+/// Finds out what the bytes are and what they can be run as.
+pub(crate) fn check(wasm: &[u8]) -> Result<Exports, Fault> {
     let kind = kind(wasm).map_err(Fault::Module)?;
     let checked = match kind {
-        Kind::Module => command::check(wasm),
+        Kind::Module => module::check(wasm),
         Kind::Component => component::check(wasm),
     };
     match checked {
-        Ok(()) | Err(Refused::Invalid) => Ok(kind),
+        Ok(exports) => Ok(exports),
+        // The compiler will say what is wrong.
+        Err(Refused::Invalid) => Ok(Exports::new(kind)),
         Err(Refused::Because(why)) => Err(Fault::Module(why)),
     }
 }

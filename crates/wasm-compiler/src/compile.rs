@@ -1,7 +1,8 @@
 //! From the bytes of a Wasm file to those of an artifact.
 
-use crate::check::{self, Kind};
+use crate::check;
 use crate::fault::Fault;
+use hull_artifact::Kind;
 use wasmtime::{Engine, OptLevel, Strategy};
 
 /// The engine that compiles. What is set here shapes the code only; everything that the runner must
@@ -17,15 +18,18 @@ pub(crate) fn engine() -> Result<Engine, Fault> {
         .map_err(|e| Fault::Host(format!("the engine does not start: {}", chain(&e))))
 }
 
-/// Checks and compiles a Wasm file.
+/// Checks and compiles a Wasm file: its artifact, and behind that what it can be run as.
 pub(crate) fn compile(wasm: &[u8]) -> Result<Vec<u8>, Fault> {
-    let kind = check::check(wasm)?;
+    let exports = check::check(wasm)?;
     let engine = engine()?;
-    let artifact = match kind {
+    let artifact = match exports.kind {
         Kind::Module => engine.precompile_module(wasm),
         Kind::Component => engine.precompile_component(wasm),
     };
-    artifact.map_err(|e| Fault::Module(format!("it cannot be compiled: {}", chain(&e))))
+    let mut artifact =
+        artifact.map_err(|e| Fault::Module(format!("it cannot be compiled: {}", chain(&e))))?;
+    artifact.extend(exports.encode());
+    Ok(artifact)
 }
 
 /// An error with all of its causes.

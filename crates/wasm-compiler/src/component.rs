@@ -1,38 +1,41 @@
-//! Whether a component is a command of WASI 0.2.
+//! What a component can be run as: a command or a server of HTTP requests of WASI 0.2 or 0.3, or its
+//! functions.
 
 use crate::check::{Checked, Refused};
 use crate::fault::{Few, Name};
-use crate::offered::{INTERFACES, of_version_0_2};
+use crate::offered::{HANDLER_0_2, HANDLER_0_3, RUN, Version, is_offered};
+use crate::value_types;
+use hull_artifact::{Exports, Function, Kind, Wasi};
 use std::collections::HashSet;
 use wasmparser::component_types::{
-    ComponentAnyTypeId, ComponentEntityType, ComponentInstanceTypeId, ResourceId,
+    ComponentAnyTypeId, ComponentEntityType, ComponentFuncTypeId, ComponentInstanceTypeId,
+    ResourceId,
 };
 use wasmparser::types::TypesRef;
 use wasmparser::{
-    ComponentExport, ComponentExternalKind, ComponentTypeRef, Parser, Payload, TypeBounds,
-    ValidPayload, Validator, WasmFeatures,
+    ComponentTypeRef, Parser, Payload, TypeBounds, ValidPayload, Validator, WasmFeatures,
 };
-
-/// What a command exports.
-const RUN: &str = "wasi:cli/run";
 
 /// Checks imports and exports of the outermost component.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "most sections say nothing about imports and exports, and new kinds may come"
 )]
-pub(crate) fn check(wasm: &[u8]) -> Checked {
+pub(crate) fn check(wasm: &[u8]) -> Result<Exports, Refused> {
     // Only the compiler knows which proposals are on; bodies of functions are its business too.
     let mut validator = Validator::new_with_features(WasmFeatures::all());
     let mut nesting = 0u32;
+    let mut ended = false;
     let mut imports = Vec::new();
-    let mut exports = Few::default();
-    let mut runs = false;
+    let mut exports = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
         match &payload {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => nesting += 1,
-            Payload::End(_) => nesting = nesting.saturating_sub(1),
+            Payload::End(_) => match nesting.checked_sub(1) {
+                Some(outer) => nesting = outer,
+                None => ended = true,
+            },
             Payload::ComponentImportSection(section) if nesting == 0 => {
                 for import in section.clone() {
                     let import = import?;
@@ -41,36 +44,85 @@ pub(crate) fn check(wasm: &[u8]) -> Checked {
             }
             Payload::ComponentExportSection(section) if nesting == 0 => {
                 for export in section.clone() {
-                    let export = export?;
-                    runs |= is_run(&export);
-                    exports.add(|| Name(export.name.name).to_string());
+                    exports.push(export?.name.name);
                 }
             }
             _ => {}
         }
-        // The last to end is the outermost.
         if let ValidPayload::End(types) = validator.payload(&payload)?
-            && nesting == 0
-            && matches!(payload, Payload::End(_))
+            && ended
         {
             check_imports(&imports, types.as_ref())?;
+            return read_exports(&exports, types.as_ref());
         }
     }
-    if runs {
-        return Ok(());
+    Err(Refused::Invalid)
+}
+
+fn read_exports(names: &[&str], types: TypesRef<'_>) -> Result<Exports, Refused> {
+    let mut exports = Exports::new(Kind::Component);
+    let mut others = Few::default();
+    for name in names {
+        match types.component_item_for_export(name).map(|item| item.ty) {
+            None => return Err(Refused::Invalid),
+            Some(ComponentEntityType::Func(id)) => {
+                exports.push(|| function((*name).to_owned(), id, types));
+            }
+            Some(ComponentEntityType::Instance(id)) => {
+                read_instance(&mut exports, name, id, types);
+                others.add(|| Name(name).to_string());
+            }
+            Some(
+                ComponentEntityType::Module(_)
+                | ComponentEntityType::Value(_)
+                | ComponentEntityType::Type { .. }
+                | ComponentEntityType::Component(_),
+            ) => others.add(|| Name(name).to_string()),
+        }
     }
-    let instead = if exports.is_empty() {
+    let runs = !exports.commands.is_empty() || !exports.servers.is_empty();
+    if runs || !exports.functions().is_empty() || exports.more() > 0 {
+        return Ok(exports);
+    }
+    let instead = if others.is_empty() {
         "it exports nothing".to_owned()
     } else {
-        format!("it exports {exports}")
+        format!("it exports {others}, but no function")
     };
     Err(Refused::Because(format!(
-        "it is not a command: {instead}, but no \"{RUN}@0.2.x\""
+        "{instead}, so that there is nothing to run"
     )))
 }
 
-fn is_run(export: &ComponentExport<'_>) -> bool {
-    export.kind == ComponentExternalKind::Instance && of_version_0_2(export.name.name) == Some(RUN)
+/// An exported interface: one of those that we run, or a group of functions.
+fn read_instance(
+    exports: &mut Exports,
+    name: &str,
+    id: ComponentInstanceTypeId,
+    types: TypesRef<'_>,
+) {
+    match Version::of(name) {
+        Some((RUN, Version::V0_2)) => return exports.commands.push(Wasi::V0_2),
+        Some((RUN, Version::V0_3)) => return exports.commands.push(Wasi::V0_3),
+        Some((HANDLER_0_2, Version::V0_2)) => return exports.servers.push(Wasi::V0_2),
+        Some((HANDLER_0_3, Version::V0_3)) => return exports.servers.push(Wasi::V0_3),
+        Some(_) | None => {}
+    }
+    let functions = types.get(id).into_iter().flat_map(|it| &it.exports);
+    for (inner, item) in functions {
+        if let ComponentEntityType::Func(id) = item.ty {
+            exports.push(|| function(format!("{name}#{inner}"), id, types));
+        }
+    }
+}
+
+fn function(name: String, id: ComponentFuncTypeId, types: TypesRef<'_>) -> Function {
+    let (params, results) = value_types::of_function(id, types);
+    Function {
+        name,
+        params,
+        results,
+    }
 }
 
 fn check_imports(imports: &[(&str, ComponentTypeRef)], types: TypesRef<'_>) -> Checked {
@@ -93,8 +145,7 @@ fn check_imports(imports: &[(&str, ComponentTypeRef)], types: TypesRef<'_>) -> C
             | ComponentTypeRef::Value(_)
             | ComponentTypeRef::Component(_) => true,
         };
-        let is_offered = of_version_0_2(name).is_some_and(|name| INTERFACES.contains(&name));
-        if must_be_offered && !is_offered {
+        if must_be_offered && !is_offered(name) {
             unknown.add(|| Name(name).to_string());
         }
     }
@@ -102,7 +153,7 @@ fn check_imports(imports: &[(&str, ComponentTypeRef)], types: TypesRef<'_>) -> C
         return Ok(());
     }
     Err(Refused::Because(format!(
-        "it imports {unknown}, which is not among what WASI 0.2 offers to commands"
+        "it imports {unknown}, which is not among what WASI 0.2 and 0.3 offer here"
     )))
 }
 

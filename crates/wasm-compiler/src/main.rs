@@ -14,13 +14,14 @@
 #![forbid(unsafe_code)]
 
 mod check;
-mod command;
 mod compile;
 mod component;
 mod fault;
 mod id;
+mod module;
 mod offered;
 mod preview1;
+mod value_types;
 
 use fault::Fault;
 use nix::sys::resource::{Resource, getrlimit};

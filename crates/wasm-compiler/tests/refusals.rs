@@ -78,26 +78,24 @@ fn files_that_are_not_valid() {
 }
 
 #[test]
-fn modules_that_are_no_command() {
+fn files_with_nothing_to_run() {
     for (text, line) in [
-        ("(module)", "it is not a command: it exports no function"),
         (
-            r#"(module (func (export "add")) (func (export "_initialize")))"#,
-            r#"it is not a command: it exports "add", "_initialize", but no function "_start""#,
-        ),
-        (
-            r#"(module (func $f)
-                (export "a" (func $f)) (export "b" (func $f)) (export "c" (func $f))
-                (export "d" (func $f)) (export "e" (func $f)))"#,
-            r#"it is not a command: it exports "a", "b", "c" and 2 more, but no function "_start""#,
+            "(module)",
+            "it exports no function, so that there is nothing to run",
         ),
         (
             r#"(module (memory (export "_start") 1))"#,
-            r#"it is not a command: "_start" is a memory, not a function"#,
+            "it exports no function, so that there is nothing to run",
         ),
         (
-            r#"(module (func (export "_start") (param i32 i64) (result f32) unreachable))"#,
-            r#"it is not a command: "_start" is (i32, i64) -> (f32), but must be () -> ()"#,
+            "(component)",
+            "it exports nothing, so that there is nothing to run",
+        ),
+        (
+            r#"(component (core module $m) (export "m" (core module $m))
+                (instance $i) (export "own:lib/types@1.0.0" (instance $i)))"#,
+            "it exports \"m\", \"own:lib/types@1.0.0\", but no function, so that there is nothing to run",
         ),
     ] {
         assert_eq!(refusal(&wat(text)), line);
@@ -169,32 +167,47 @@ fn proposals_that_are_off() {
     );
 }
 
+/// A component of a core module, which imports this.
+fn component(imports: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(component {imports}
+            (core module $m (func (export "run") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func (export "run") (result u32) (canon lift (core func $i "run"))))"#
+    ))
+}
+
 #[test]
-fn components_that_are_no_command() {
-    for (text, line) in [
+fn interfaces_that_nobody_offers() {
+    for (imports, line) in [
         (
-            "(component)",
-            r#"it is not a command: it exports nothing, but no "wasi:cli/run@0.2.x""#,
+            r#"(import "wasi:keyvalue/store@0.2.0" (instance (export "open" (func))))"#,
+            r#"it imports "wasi:keyvalue/store@0.2.0", which is not among what WASI 0.2 and 0.3 offer here"#,
         ),
         (
-            r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
-            r#"it is not a command: it exports "wasi:http/incoming-handler@0.2.0", but no "wasi:cli/run@0.2.x""#,
-        ),
-        (
-            r#"(component (instance $i) (export "wasi:cli/run@0.3.0" (instance $i)))"#,
-            r#"it is not a command: it exports "wasi:cli/run@0.3.0", but no "wasi:cli/run@0.2.x""#,
-        ),
-        (
-            r#"(component
-                (import "wasi:http/types@0.2.0" (instance (export "fields" (type (sub resource)))))
-                (import "f" (func))
-                (import "wasi:cli/exit@0.2.0" (instance (export "f" (func))))
-                (import "wasi:cli/exit@0.3.0" (instance (export "f" (func))))
-                (import "wasi:clocks/timezone@0.2.0" (instance (export "f" (func))))
-                (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#,
-            r#"it imports "wasi:http/types@0.2.0", "f", "wasi:cli/exit@0.3.0" and 1 more, which is not among what WASI 0.2 offers to commands"#,
+            r#"(import "wasi:nn/tensor@0.2.0" (instance (export "tensor" (type (sub resource)))))
+               (import "f" (func))
+               (import "wasi:cli/exit@0.2.0" (instance (export "f" (func))))
+               (import "wasi:cli/exit@0.3.0-rc-2026-01-06" (instance (export "f" (func))))
+               (import "wasi:io/poll@0.3.0" (instance (export "f" (func))))
+               (import "wasi:clocks/timezone@0.2.0" (instance (export "f" (func))))"#,
+            r#"it imports "wasi:nn/tensor@0.2.0", "f", "wasi:cli/exit@0.3.0-rc-2026-01-06" and 2 more, which is not among what WASI 0.2 and 0.3 offer here"#,
         ),
     ] {
-        assert_eq!(refusal(&wat(text)), line);
+        assert_eq!(refusal(&component(imports)), line);
     }
+}
+
+#[test]
+fn builtins_of_components_that_are_off() {
+    // Its other half, with "async", is on.
+    let line = refusal(&component(
+        "(type $s (stream u8)) (core module $n (memory (export \"m\") 1))
+         (core instance $n (instantiate $n))
+         (core func $read (canon stream.read $s (memory $n \"m\")))",
+    ));
+    assert!(
+        line.starts_with("it cannot be compiled: ") && line.contains("more async builtins"),
+        "{line}"
+    );
 }

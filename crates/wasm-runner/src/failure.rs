@@ -9,11 +9,15 @@ const NOT_FOUND: i32 = 127;
 const NOT_RUNNABLE: i32 = 126;
 /// Exit code when the runner itself fails.
 pub(crate) const INTERNAL: i32 = 125;
+/// Exit code when the time that an annotation gives is up, or a server's guest does not come back: that of
+/// timeout(1).
+pub(crate) const TIMED_OUT: i32 = 124;
 /// Exit code after a trap, that of a process ended by SIGABRT.
 const TRAPPED: i32 = 134;
 
 /// The guest did not run.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
 pub(crate) struct Failure {
     code: i32,
     cause: String,
@@ -50,17 +54,33 @@ impl Failure {
     }
 }
 
-/// Says why running code ended and where; the exit code.
-pub(crate) fn report_trap(error: &Error) -> i32 {
-    let mut text = format!("hull-wasm: trap: {}", cause(error));
-    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>()
+/// Says why running code ended and, unless told not to, where; the exit code.
+pub(crate) fn report_trap(error: &Error, says_where: bool) -> i32 {
+    let line = format!("hull-wasm: trap: {}", cause(error));
+    report(line, error, says_where);
+    TRAPPED
+}
+
+/// Says why a request failed, and, unless told not to, where if that was a trap.
+pub(crate) fn report_request(error: &Error, says_where: bool) {
+    let what = if error.is::<Trap>() || error.is::<WasmBacktrace>() {
+        "trap"
+    } else {
+        "request failed"
+    };
+    let line = format!("hull-wasm: {what}: {}", cause(error));
+    report(line, error, says_where);
+}
+
+fn report(mut text: String, error: &Error, says_where: bool) {
+    if says_where
+        && let Some(backtrace) = error.downcast_ref::<WasmBacktrace>()
         && !backtrace.frames().is_empty()
         && write!(text, "\n{backtrace}").is_err()
     {
         text.push_str("\n(no backtrace)");
     }
     say(&text);
-    TRAPPED
 }
 
 /// The trap, or whatever else ended the guest, without wasmtime's own prefix.
@@ -74,17 +94,22 @@ fn cause(error: &Error) -> String {
     }
 }
 
-/// Writes lines to stderr in one piece. What a module calls its functions must not reach a
-/// terminal as control characters.
+/// Writes lines to stderr in one piece.
 pub(crate) fn say(text: &str) {
+    // A stderr that takes nothing leaves the exit code to tell.
+    _ = hull_sys::stream::write_all(std::io::stderr(), line(text).as_bytes());
+}
+
+/// Lines as they are written. What a module calls its functions must not reach a terminal as control
+/// characters.
+pub(crate) fn line(text: &str) -> String {
     let mut block: String = text
         .chars()
         .map(|c| if c.is_control() && c != '\n' { '?' } else { c })
         .collect();
     block.truncate(block.trim_end().len());
     block.push('\n');
-    // A stderr that takes nothing leaves the exit code to tell.
-    _ = hull_sys::stream::write_all(std::io::stderr(), block.as_bytes());
+    block
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! the second wall.
 
 use crate::failure::Failure;
-use crate::filter;
+use crate::filter::{self, Calls, Sockets};
 use hull_sys::cred::{self, ThreadCapabilities};
 use hull_sys::{Errno, opens, process, seccomp};
 
@@ -10,8 +10,8 @@ use hull_sys::{Errno, opens, process, seccomp};
 /// In the moments between execve and this one of them can look into us; it finds nothing that it may
 /// not have (its own container's config, an artifact on a read-only mount) and no right that it lacks.
 ///
-/// A process that is not dumpable has its files in /proc owned by root. Nothing of ours is looked up
-/// there.
+/// A process that is not dumpable has its files in /proc owned by root. All that we look up there are our own
+/// descriptors, which the kernel grants a process whoever owns the files.
 pub(crate) fn privileges() -> Result<(), Failure> {
     process::set_not_dumpable().map_err(failed("hide from ptrace"))?;
     match cred::limit_bounding_set(0) {
@@ -25,10 +25,15 @@ pub(crate) fn privileges() -> Result<(), Failure> {
 }
 
 /// Leaves only the system calls that a running guest needs, and keeps it from reaching this process
-/// by the paths in /proc that its root may offer.
-pub(crate) fn system_calls() -> Result<(), Failure> {
+/// by the paths in /proc that its root may offer. A server has its threads and its listening sockets already.
+pub(crate) fn system_calls(calls: Calls, sockets: Sockets) -> Result<(), Failure> {
     let mark = opens::guard().map_err(failed("watch what is opened"))?;
-    seccomp::load(&filter::program(mark), 0).map_err(failed("load the seccomp filter"))
+    let flags = match calls {
+        Calls::Command => 0,
+        Calls::Server => seccomp::EVERY_THREAD,
+    };
+    let program = filter::program(mark, calls, sockets);
+    seccomp::load(&program, flags).map_err(failed("load the seccomp filter"))
 }
 
 fn failed(what: &'static str) -> impl Fn(Errno) -> Failure {

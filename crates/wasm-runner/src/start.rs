@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use hull_abi::{RUNNER_FDS, RunnerConfig};
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 /// More than any sane process description has, and little enough to read at once.
 const MAX_CONFIG: u64 = 16 << 20;
@@ -16,6 +16,8 @@ pub(crate) struct Start {
     pub(crate) config: RunnerConfig,
     /// The compiled guest.
     pub(crate) artifact: File,
+    /// Where a server tells how it does.
+    pub(crate) metrics: Option<OwnedFd>,
 }
 
 impl Start {
@@ -23,7 +25,7 @@ impl Start {
     pub(crate) fn take() -> Result<Self, Failure> {
         let numbers = std::env::var(RUNNER_FDS)
             .map_err(|error| Failure::not_found("cannot find the descriptors", error))?;
-        let (config, artifact) = parse(&numbers).ok_or_else(|| {
+        let (config, artifact, metrics) = parse(&numbers).ok_or_else(|| {
             Failure::not_found(
                 "cannot find the descriptors",
                 format_args!("{RUNNER_FDS} is {numbers:?}"),
@@ -38,17 +40,26 @@ impl Start {
             .map_err(|errno| Failure::not_found("cannot read the config", errno))?;
         let config = hull_abi::decode(&config)
             .map_err(|error| Failure::not_found("cannot read the config", error))?;
+        let metrics = metrics
+            .map(take)
+            .transpose()
+            .map_err(|errno| Failure::not_found("cannot take over the metrics socket", errno))?;
         Ok(Self {
             config,
             artifact: File::from(artifact),
+            metrics,
         })
     }
 }
 
-/// `<config>:<artifact>`.
-fn parse(numbers: &str) -> Option<(RawFd, RawFd)> {
-    let (config, artifact) = numbers.split_once(':')?;
-    Some((config.parse().ok()?, artifact.parse().ok()?))
+/// `<config>:<artifact>` or `<config>:<artifact>:<metrics>`.
+fn parse(numbers: &str) -> Option<(RawFd, RawFd, Option<RawFd>)> {
+    let (config, rest) = numbers.split_once(':')?;
+    let (artifact, metrics) = match rest.split_once(':') {
+        Some((artifact, metrics)) => (artifact, Some(metrics.parse().ok()?)),
+        None => (rest, None),
+    };
+    Some((config.parse().ok()?, artifact.parse().ok()?, metrics))
 }
 
 /// The name that ps shows, where the kernel has only the number of the descriptor that we were
@@ -65,9 +76,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_are_two_numbers() {
-        assert_eq!(parse("3:4"), Some((3, 4)));
-        for wrong in ["", "3", "3:", ":4", "3:4:5", "a:4", "3 :4"] {
+    fn descriptors_are_two_numbers_or_three() {
+        assert_eq!(parse("3:4"), Some((3, 4, None)));
+        assert_eq!(parse("3:4:5"), Some((3, 4, Some(5))));
+        for wrong in ["", "3", "3:", ":4", "3:4:", "3:4:5:6", "a:4", "3 :4"] {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }
     }

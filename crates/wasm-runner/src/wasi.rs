@@ -1,15 +1,23 @@
-//! What a guest gets of the container: arguments, environment, streams, directories. No sockets.
+//! What a guest gets of the container: arguments, environment, streams, directories, sockets.
 
 use crate::failure::Failure;
+use crate::limits;
+use crate::net::Network;
 use crate::stdio::{Input, Output};
 use hull_abi::{Preopen, RunnerConfig};
+use hull_sys::{Errno, fs};
+use std::fmt::Display;
+use std::sync::Arc;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 /// The context of this guest, except for its version of WASI.
-pub(crate) fn context(config: &RunnerConfig) -> Result<WasiCtxBuilder, Failure> {
+pub(crate) fn context(
+    config: &RunnerConfig,
+    network: &Arc<Network>,
+) -> Result<WasiCtxBuilder, Failure> {
     let mut context = WasiCtxBuilder::new();
     context
-        // This thread has nothing else to do, and there are no others.
+        // Files are worked on by the thread that runs the guest: there are no others for that, nor will be.
         .allow_blocking_current_thread(true)
         .stdin(Input)
         .stdout(Output::Stdout)
@@ -17,11 +25,18 @@ pub(crate) fn context(config: &RunnerConfig) -> Result<WasiCtxBuilder, Failure> 
         .args(&config.args)
         .envs(&environment(config))
         .initial_cwd(&config.cwd)
-        .allow_tcp(false)
-        .allow_udp(false)
-        .allow_ip_name_lookup(false);
+        .max_random_size(limits::host_copy(config))
+        // Names have a resolver of ours.
+        .allow_ip_name_lookup(false)
+        .allow_tcp(network.is_there())
+        .allow_udp(network.is_there());
+    let network = Arc::clone(network);
+    context.socket_addr_check(move |address, purpose| {
+        Box::pin(std::future::ready(network.permits(address, purpose)))
+    });
+    let asked = config.settings.preopens.is_some();
     for preopen in &config.preopens {
-        open(&mut context, preopen)?;
+        open(&mut context, preopen, asked)?;
     }
     Ok(context)
 }
@@ -41,20 +56,52 @@ fn environment(config: &RunnerConfig) -> Vec<(&str, &str)> {
     environment
 }
 
-/// Opens a directory for the guest. The root has to open. Of the others, which are mounts of the
-/// container, some are files (`/etc/hosts`) and some are not for this user; those the guest reaches
-/// through the root, or gets its error there.
-fn open(context: &mut WasiCtxBuilder, preopen: &Preopen) -> Result<(), Failure> {
+/// Opens a directory that an annotation names for the guest. The path is the caller's and symbolic links are
+/// the image's, which could make any other directory of it, so there must be none on the way. The context opens
+/// paths itself, hence the change of the working directory: between two looks at the same path others of the
+/// container could put a link there.
+fn open_asked(
+    context: &mut WasiCtxBuilder,
+    preopen: &Preopen,
+    permissions: FsPerms,
+) -> Result<(), Failure> {
+    let path = &preopen.path;
+    let cannot = |cause: &dyn Display| {
+        Failure::not_runnable(&format!("cannot open the directory {path:?} for it"), cause)
+    };
+    let directory = fs::open_plain_directory(path).map_err(|errno| {
+        if errno == Errno::ELOOP {
+            cannot(&"there is a symbolic link on the way")
+        } else {
+            cannot(&std::io::Error::from(errno))
+        }
+    })?;
+    let before = fs::working_directory().map_err(|errno| cannot(&errno))?;
+    fs::enter(&directory).map_err(|errno| cannot(&errno))?;
+    let opened = context.preopened_dir(".", &preopen.guest, permissions);
+    let opened = opened.map(drop);
+    fs::enter(&before).map_err(|errno| cannot(&errno))?;
+    opened.map_err(|error| cannot(error.root_cause()))
+}
+
+/// Opens a directory for the guest. What an annotation asks for has to open, else the root has to. Of the
+/// others, which are mounts of the container, some are files (`/etc/hosts`) and some are not for this
+/// user; those the guest reaches through the root, or gets its error there.
+fn open(context: &mut WasiCtxBuilder, preopen: &Preopen, asked: bool) -> Result<(), Failure> {
     let permissions = if preopen.readonly {
         FsPerms::ReadOnly
     } else {
         FsPerms::ReadWrite
     };
-    match context.preopened_dir(&preopen.path, &preopen.path, permissions) {
-        Err(error) if preopen.path == "/" => Err(Failure::not_runnable(
-            "cannot open the root directory",
-            error,
-        )),
+    if asked {
+        return open_asked(context, preopen, permissions);
+    }
+    match context.preopened_dir(&preopen.path, &preopen.guest, permissions) {
+        Err(error) if preopen.path == "/" => {
+            let path = &preopen.path;
+            let what = format!("cannot open the directory {path:?} for it");
+            Err(Failure::not_runnable(&what, error.root_cause()))
+        }
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -80,12 +127,41 @@ mod tests {
     }
 
     #[test]
-    fn only_the_root_has_to_open() {
+    fn only_the_root_and_what_was_asked_for_have_to_open() {
         let mut context = WasiCtxBuilder::new();
         let missing = Preopen {
             path: "/no/such/directory".to_owned(),
+            guest: "/no/such/directory".to_owned(),
             readonly: false,
         };
-        assert!(open(&mut context, &missing).is_ok());
+        assert!(open(&mut context, &missing, false).is_ok());
+        assert!(open(&mut context, &missing, true).is_err());
+    }
+
+    #[test]
+    fn what_was_asked_for_is_not_behind_a_link_of_the_image() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("data/below")).unwrap();
+        std::os::unix::fs::symlink("data", root.join("link")).unwrap();
+        let before = std::env::current_dir().unwrap();
+        let open = |name: &str, asked| {
+            let path = root.join(name).to_str().unwrap().to_owned();
+            let guest = path.clone();
+            let readonly = true;
+            let preopen = Preopen {
+                path,
+                guest,
+                readonly,
+            };
+            super::open(&mut WasiCtxBuilder::new(), &preopen, asked).map_err(|why| why.to_string())
+        };
+        assert_eq!(open("data/below", true), Ok(()));
+        for link in ["link", "link/below"] {
+            let why = open(link, true).unwrap_err();
+            assert!(why.contains("symbolic link"), "{why}");
+            assert_eq!(open(link, false), Ok(()));
+        }
+        assert_eq!(std::env::current_dir().unwrap(), before);
     }
 }

@@ -1,16 +1,17 @@
 //! Looking at a store and making room in it.
 
 use super::{artifact, key, place};
-use crate::{Found, Key, Removed, Store};
-use std::fs::{self, File, Permissions};
+use crate::{Found, Key, Removed, Store, is_touch_due};
+use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::{Duration, SystemTime};
 
-/// Makes the artifact of a key this old.
+/// Makes the artifact of a key this old, and never used since.
 fn age(place: &super::Place, key: &Key, seconds: u64) {
     let time = SystemTime::now() - Duration::from_secs(seconds);
     let file = File::open(place.file_of(key)).unwrap();
-    file.set_modified(time).unwrap();
+    let times = FileTimes::new().set_modified(time).set_accessed(time);
+    file.set_times(times).unwrap();
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn only_what_is_bad_is_removed_as_bad() {
     bytes[500] ^= 1;
     fs::remove_file(&path).unwrap();
     fs::write(&path, bytes).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
     place.good(&key(1));
     assert!(matches!(
         place.store.examine(&key(1)).unwrap(),
@@ -132,6 +133,91 @@ fn the_oldest_artifacts_are_evicted_first_and_nothing_else() {
     assert_eq!(place.names(), left(&[1, 3, 4]));
     place.store.evict(&key(1), 250);
     assert_eq!(place.names(), left(&[1, 4]));
+}
+
+#[test]
+fn what_is_used_again_is_not_driven_out_by_what_never_is() {
+    let place = place();
+    let size = fs::metadata({
+        place.insert(&key(1), &artifact(52));
+        place.file_of(&key(1))
+    });
+    let size = size.unwrap().len();
+    // The first three were used again, the last of them not for longest; all others only came.
+    for number in 1..=8 {
+        place.insert(&key(number), &artifact(52));
+        age(&place, &key(number), 1000 - u64::from(number));
+    }
+    let used = |number: u8, seconds: u64| {
+        let file = fs::File::options()
+            .read(true)
+            .open(place.file_of(&key(number)))
+            .unwrap();
+        let stored = SystemTime::now() - Duration::from_secs(90_000);
+        let used = SystemTime::now() - Duration::from_secs(seconds);
+        let times = FileTimes::new().set_modified(stored).set_accessed(used);
+        file.set_times(times).unwrap();
+    };
+    for (number, seconds) in [(1, 5000), (2, 6000), (3, 7000)] {
+        used(number, seconds);
+    }
+    // Half of the room is for two of the three.
+    place.store.evict(&key(8), 4 * size);
+    let mut left: Vec<_> = [1, 2, 7, 8].iter().map(|n| key(*n).to_string()).collect();
+    left.sort();
+    assert_eq!(place.names(), left);
+    place.store.evict(&key(8), 2 * size);
+    let mut left: Vec<_> = [1, 8].iter().map(|n| key(*n).to_string()).collect();
+    left.sort();
+    assert_eq!(place.names(), left);
+}
+
+#[test]
+fn an_artifact_that_is_used_outlives_younger_ones() {
+    const DAY: u64 = 86_400;
+    let place = place();
+    for (number, days) in [(1, 9), (2, 2), (3, 1)] {
+        place.insert(&key(number), &artifact(52));
+        age(&place, &key(number), days * DAY);
+    }
+    let stored = |number| {
+        place
+            .store
+            .entries()
+            .unwrap()
+            .iter()
+            .find(|e| e.key == key(number))
+            .unwrap()
+            .stored
+    };
+    let before = stored(1);
+    assert!(is_touch_due(&place.good(&key(1))));
+    // Looking through everything is no use.
+    place.store.examine(&key(2)).unwrap();
+    assert!(is_touch_due(&place.good(&key(2))));
+    place.store.touch(&key(1)).unwrap();
+    assert!(!is_touch_due(&place.good(&key(1))));
+    assert_eq!(stored(1), before);
+    place.store.touch(&key(7)).unwrap();
+    let order: Vec<_> = place
+        .store
+        .entries()
+        .unwrap()
+        .iter()
+        .map(|e| e.key)
+        .collect();
+    assert_eq!(order, [key(2), key(3), key(1)]);
+    place.store.evict(&key(7), 100);
+    assert_eq!(place.names(), [key(1).to_string()]);
+}
+
+#[test]
+fn a_fresh_artifact_is_not_touched_again() {
+    let place = place();
+    place.insert(&key(1), &artifact(52));
+    assert!(!is_touch_due(&place.good(&key(1))));
+    age(&place, &key(1), 1800);
+    assert!(!is_touch_due(&place.good(&key(1))));
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn flaw(place: &Place, key: &Key) -> Option<Flaw> {
 fn replace(path: &Path, bytes: &[u8]) {
     fs::remove_file(path).unwrap();
     fs::write(path, bytes).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o444)).unwrap();
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn an_untouched_file_has_none() {
 
 #[test]
 fn mode_and_links() {
-    for mode in [0o600, 0o644, 0o440, 0o500, 0o000, 0o4400] {
+    for mode in [0o400, 0o600, 0o644, 0o440, 0o555, 0o000, 0o4444] {
         let spoil = |_: &Place, path: &Path| {
             fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         };

@@ -203,7 +203,7 @@ fn the_engine_id_is_remembered_for_one_binary() {
     ] {
         fs::remove_file(&path).unwrap();
         fs::write(&path, bad).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
         assert_eq!(place.store.engine_id(&second), None, "{bad:?}");
     }
     assert_eq!(place.names(), ["engine"]);

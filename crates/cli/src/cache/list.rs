@@ -9,7 +9,7 @@ use hull_artifact::{Kind, Store};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is in a store.
 #[derive(Debug, Serialize)]
@@ -32,13 +32,15 @@ struct Artifact {
     /// Seconds since 1970.
     stored: u64,
     age_seconds: u64,
+    /// Seconds since it was last used, to the hour.
+    idle_seconds: u64,
     kind: Option<&'static str>,
     /// Of wasmtime.
     version: Option<String>,
     engine: Made,
 }
 
-/// Prints the artifacts, the oldest first.
+/// Prints the artifacts, the least recently used first.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -73,6 +75,7 @@ fn look<'a>(store: &Store, path: &'a Path) -> Result<Listing<'a>, hull_artifact:
                 .duration_since(entry.stored)
                 .unwrap_or_default()
                 .as_secs(),
+            idle_seconds: now.duration_since(entry.used).unwrap_or_default().as_secs(),
             kind: description
                 .as_ref()
                 .map(|description| kind(description.kind)),
@@ -100,7 +103,7 @@ fn kind(kind: Kind) -> &'static str {
 fn text(listing: &Listing<'_>, screen: &Screen) -> String {
     let mut rows: Vec<Row> = Vec::new();
     if !listing.artifacts.is_empty() {
-        let heads = ["KEY", "SIZE", "AGE", "KIND", "ENGINE"];
+        let heads = ["KEY", "SIZE", "AGE", "USED", "KIND", "ENGINE"];
         rows.push(heads.map(|head| Cell::new(head, Paint::Heading)).into());
     }
     rows.extend(listing.artifacts.iter().map(row));
@@ -141,11 +144,13 @@ fn row(artifact: &Artifact) -> Row {
         Some(version) => format!("{word} (wasmtime {version})"),
         None => word.to_owned(),
     };
-    let age = std::time::Duration::from_secs(artifact.age_seconds);
+    let age = Duration::from_secs(artifact.age_seconds);
+    let idle = Duration::from_secs(artifact.idle_seconds);
     vec![
         short(&artifact.key).into(),
         units::bytes(artifact.bytes).into(),
         units::age(age).into(),
+        units::age(idle).into(),
         artifact.kind.unwrap_or("?").into(),
         Cell::new(engine, paint),
     ]
@@ -161,6 +166,7 @@ mod tests {
             bytes: 2 << 20,
             stored: 0,
             age_seconds: 7200,
+            idle_seconds: 7200,
             kind: (engine != Made::Unknown).then_some("module"),
             version: (engine != Made::Unknown).then(|| "48".to_owned()),
             engine,
@@ -182,10 +188,10 @@ mod tests {
             unknown_because: None,
         };
         let want = "\
-KEY           SIZE     AGE  KIND    ENGINE
-aaaaaaaaaaaa  2.0 MiB  2h   module  stale (wasmtime 48)
-bbbbbbbbbbbb  2.0 MiB  2h   module  current (wasmtime 48)
-cccccccccccc  2.0 MiB  2h   ?       ?
+KEY           SIZE     AGE  USED  KIND    ENGINE
+aaaaaaaaaaaa  2.0 MiB  2h   2h    module  stale (wasmtime 48)
+bbbbbbbbbbbb  2.0 MiB  2h   2h    module  current (wasmtime 48)
+cccccccccccc  2.0 MiB  2h   2h    ?       ?
 3 artifacts, 6.0 MiB in /store
 1 artifact, 2.0 MiB stale: hull cache prune --stale removes them
 ";

@@ -3,6 +3,7 @@
 use super::engine::{self, Made, Present};
 use super::{PruneArgs, Which, counted, failed, short};
 use crate::error::Error;
+use crate::image::{self, Unused};
 use crate::layout::{Row, Screen};
 use crate::output;
 use hull_artifact::{Entry, Removed, Store};
@@ -46,7 +47,17 @@ const KEPT: u8 = 1;
 pub(super) fn run(store: &Store, path: &Path, args: &PruneArgs) -> Result<ExitCode, Error> {
     let refused = |error: hull_artifact::Error| failed("prune", &error);
     let entries = store.entries().map_err(refused)?;
-    let chosen = choose(store, &entries, &args.which)?;
+    let unused = args.which.unused.then(|| unused(store)).transpose()?;
+    let chosen = match &unused {
+        Some(unused) => {
+            let keys = unused.keys(store);
+            entries
+                .iter()
+                .map(|entry| keys.contains(&entry.key))
+                .collect()
+        }
+        None => choose(store, &entries, &args.which)?,
+    };
     let mut pruned = Pruned {
         store: path,
         exists: true,
@@ -86,6 +97,9 @@ pub(super) fn run(store: &Store, path: &Path, args: &PruneArgs) -> Result<ExitCo
         pruned.kept_bytes += entry.size;
     }
     if !args.dry_run {
+        if let Some(unused) = unused {
+            unused.forget(store);
+        }
         pruned.swept = store.sweep();
     }
     if args.json {
@@ -100,14 +114,23 @@ pub(super) fn run(store: &Store, path: &Path, args: &PruneArgs) -> Result<ExitCo
     }
 }
 
-/// For each of the entries, which come with the oldest first, whether it is to go.
+/// What only images need that are gone. A containerd that does not answer may still have its own.
+fn unused(store: &Store) -> Result<Unused, Error> {
+    let (unused, silent) = image::unused_of_all(store)?;
+    for error in silent {
+        output::warn(&format!("kept what its images need: {error}"));
+    }
+    Ok(unused)
+}
+
+/// For each of the entries, which come with the least recently used first, whether it is to go.
 fn choose(store: &Store, entries: &[Entry], which: &Which) -> Result<Vec<bool>, Error> {
     if which.all {
         return Ok(vec![true; entries.len()]);
     }
     if let Some(age) = which.older_than {
         let limit = SystemTime::now().checked_sub(age);
-        let old = |entry: &Entry| limit.is_some_and(|limit| entry.stored < limit);
+        let old = |entry: &Entry| limit.is_some_and(|limit| entry.used < limit);
         return Ok(entries.iter().map(old).collect());
     }
     if let Some(limit) = which.keep_bytes {
@@ -121,7 +144,7 @@ fn choose(store: &Store, entries: &[Entry], which: &Which) -> Result<Vec<bool>, 
             "cache prune",
             format!("which artifacts are stale is not known: {why}"),
         )
-        .advise("choose by --all, --older-than or --keep-bytes")
+        .advise("choose by --all, --unused, --older-than or --keep-bytes")
     })?;
     let stale = |entry: &Entry| {
         let (_, made) = engine::look(store, &entry.key, Some(&present));
@@ -130,7 +153,7 @@ fn choose(store: &Store, entries: &[Entry], which: &Which) -> Result<Vec<bool>, 
     Ok(entries.iter().map(stale).collect())
 }
 
-/// The oldest, until no more than `limit` bytes are left.
+/// The first ones, until no more than `limit` bytes are left.
 fn beyond(entries: &[Entry], limit: u64) -> Vec<bool> {
     let mut total: u64 = entries.iter().map(|entry| entry.size).sum();
     let goes = entries.iter().map(|entry| {
@@ -188,6 +211,7 @@ mod tests {
             key: Key::from_bytes([number; 32]),
             size: 100,
             stored: SystemTime::UNIX_EPOCH,
+            used: SystemTime::UNIX_EPOCH,
         };
         let entries = [entry(1), entry(2), entry(3)];
         assert_eq!(beyond(&entries, 300), [false, false, false]);

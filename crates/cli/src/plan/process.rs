@@ -172,6 +172,7 @@ fn program(process: &Process) -> Section {
         Payload::Native => "native",
         Payload::Wasm => "Wasm",
         Payload::Compile => "the compiler",
+        Payload::Hold => "the holder of a pod's namespaces",
     };
     let terminal = match (process.terminal, process.console_size) {
         (false, _) => "none".to_owned(),

@@ -120,6 +120,30 @@ poststop hooks   /bin/hook  hook "x y" (killed after 5 s)
 }
 
 #[test]
+fn what_annotations_ask_of_wasm_is_told_where_it_differs() {
+    assert!(!rendered(&config()).contains("\nWasm "));
+    let mut config = config();
+    let annotation = |name: &str| format!("io.containerd.hull.wasm.{name}");
+    config["annotations"] = json!({
+        annotation("world"): "http",
+        annotation("preopens"): "/data=/d:ro;/tmp",
+        annotation("net"): "10.0.0.0/8:443,db",
+        annotation("timeout"): "90s",
+        annotation("max-memory"): "64Mi",
+        annotation("http.request-timeout"): "1500ms",
+    });
+    let want = r#"Wasm             world          server of HTTP requests
+                 directories    /data as /d read-only, /tmp
+                 network        only 10.0.0.0/8 port 443, db
+                 ends after     90 s
+                 linear memory  64 MiB (67108864)
+                 answer within  1500 ms
+"#;
+    let text = rendered(&config);
+    assert!(text.contains(want), "{text}");
+}
+
+#[test]
 fn network_devices_and_propagation_are_told_in_the_words_of_the_spec() {
     let mut config = config();
     config["linux"]["netDevices"] = json!({ "eth1": { "name": "eth0" }, "wg0": {} });

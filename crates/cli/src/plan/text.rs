@@ -1,6 +1,6 @@
 //! A plan for people, in the order in which it is carried out.
 
-use super::{Decided, limits, mounts, process};
+use super::{Decided, limits, mounts, process, wasm};
 use crate::layout::{Cell, Paint, Row, Screen};
 use hull_abi::{CgroupPaths, Device, Hook, IdRange, NamespaceKind, Plan};
 
@@ -72,6 +72,7 @@ pub(super) fn render(decided: &Decided, screen: &Screen) -> String {
         Section::list("masked paths", &plan.masked_paths),
     ];
     let after = vec![
+        wasm::section(&plan.wasm),
         hooks("start hooks", &[&plan.hooks.start_container]),
         hooks("poststart hooks", &[&plan.hooks.poststart]),
         hooks("poststop hooks", &[&plan.hooks.poststop]),

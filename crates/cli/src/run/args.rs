@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{Bytes, Cpus, EnvVar, Mount, User, mount, volume};
+use super::values::{Annotation, Bytes, Cpus, EnvVar, Mount, User, mount, volume};
 
 const EXAMPLES: &str = "\
 Examples:
   hull run app.wasm -- one two              a Wasm module with two arguments
+  hull run maths.wasm#add 40 2              one function of a module; prints what it gives
   hull run -it --rootfs ./busybox -- sh     a shell in a directory, which stays as it is
   hull run -v ./data:/data:ro -e TZ --memory 64m app.wasm
   hull run --net host --user 1000 --read-only --rootfs ./busybox -- id
@@ -118,6 +119,11 @@ pub(crate) struct ContainerArgs {
     /// Take a capability away, or ALL; may be repeated.
     #[arg(long, value_name = "CAP")]
     pub(crate) cap_drop: Vec<String>,
+
+    /// Annotation of the container, such as io.containerd.hull.wasm.timeout=5s (see docs/wasm.md); may be
+    /// repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) annotation: Vec<Annotation>,
 
     /// Seccomp profile: default, none, or a file with linux.seccomp of the OCI spec.
     #[arg(long, value_name = "PROFILE", default_value = "default")]

@@ -24,6 +24,10 @@ pub(super) fn of(
         Net::Host => spec.without_namespace("network"),
     };
     let spec = spec.set("/root/readonly", args.read_only);
+    let annotated = args.annotation.iter();
+    let spec = annotated.fold(spec, |spec, given| {
+        spec.annotation(&given.key, &given.value)
+    });
     [&args.mount, &args.volume]
         .into_iter()
         .flatten()

@@ -36,6 +36,27 @@ impl FromStr for EnvVar {
     }
 }
 
+/// An annotation for the container: `KEY=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Annotation {
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+impl FromStr for Annotation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() && !text.contains('\0') => Ok(Self {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }),
+            Some(_) | None => Err("it must be KEY=VALUE".to_owned()),
+        }
+    }
+}
+
 /// A number of bytes: `1048576`, `64m`, `2g`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bytes(pub(super) u64);

@@ -146,14 +146,27 @@ fn program(verb: &str, args: &ContainerArgs) -> Result<(RootFs, Vec<String>), Er
             )),
         );
     };
+    let (file, function) = split_function(file);
     let rootfs = RootFs::wasm(wasm_file(verb, Path::new(file))?);
     // The first -- only separates; the second one is an argument.
     let rest = match rest.split_first() {
         Some((dashes, rest)) if dashes == "--" => rest,
         _ => rest,
     };
-    let program = rootfs.module_path().unwrap_or_default();
+    let program = rootfs.module_path().unwrap_or_default() + function;
     Ok((rootfs, [&[program], rest].concat()))
+}
+
+/// `app.wasm#function` is a function of a file, unless a file has that name.
+fn split_function(name: &str) -> (&str, &str) {
+    if Path::new(name).exists() {
+        return (name, "");
+    }
+    let split = |(at, _): (usize, &str)| name.split_at_checked(at);
+    name.rmatch_indices('#')
+        .filter_map(split)
+        .find(|(file, _)| Path::new(file).is_file())
+        .unwrap_or((name, ""))
 }
 
 fn directory(verb: &str, dir: &Path) -> Result<PathBuf, Error> {

@@ -12,7 +12,7 @@ use crate::error::Error;
 const VARIABLE: &str = "HULL_STATE_DIR";
 
 /// Where the state is kept: `$HULL_STATE_DIR`, or `/run/hull`, as for the shim.
-fn state_dir() -> PathBuf {
+pub(crate) fn state_dir() -> PathBuf {
     env::var_os(VARIABLE)
         .filter(|value| !value.is_empty())
         .map_or_else(|| PathBuf::from("/run/hull"), PathBuf::from)
@@ -41,6 +41,18 @@ pub(super) fn runs() -> Result<PathBuf, Error> {
     check_owner(&sockets, 0o022)?;
     check_owner(&runs, 0o077)?;
     Ok(runs)
+}
+
+/// An empty directory that only root may enter, to mount something on in a mount namespace of our own.
+///
+/// # Errors
+/// As [`runs`].
+pub(crate) fn mount_point() -> Result<PathBuf, Error> {
+    runs()?;
+    let point = state_dir().join("mnt");
+    make(&point)?;
+    check_owner(&point, 0o077)?;
+    Ok(point)
 }
 
 fn make(path: &Path) -> Result<(), Error> {

@@ -9,6 +9,8 @@ use super::report::{Comparison, NEWEST, Table};
 use super::task::{Entry, IN_POD, in_pod};
 use super::{Plan, Result};
 
+mod steps;
+
 /// A config with containerd's default seccomp profile.
 const DEFAULT: &str = include_str!("../../../plan/tests/golden/ctr-seccomp-host-network.json");
 /// How many paths are hidden, those of ctr's default spec among them.
@@ -16,7 +18,7 @@ const HIDDEN: usize = 30;
 /// How many mounts there are, those of ctr's default spec among them.
 const MOUNTS: usize = 12;
 
-/// The table.
+/// Both tables.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let rounds = plan.rounds(100);
     let hull = plan.hull()?;
@@ -36,7 +38,8 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     entries.push(entry("hull, no user and time", hull, &spec(&["cgroup"])?));
     let bed = Bed::make()?;
     let mut floor = Floor::start(&bed)?;
-    Ok(vec![Table {
+    let split = steps::split(&bed, hull, &all, rounds)?;
+    let whole = Table {
         row: "full",
         id: "full",
         title: "A container that asks for most of what there is, in a shim that runs".to_owned(),
@@ -48,7 +51,20 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         columns: IN_POD.to_vec(),
         lines: in_pod(&bed, &entries, rounds, Some(&mut floor))?,
         comparison: Some(Comparison::Ratio),
-    }])
+    };
+    let split = Table {
+        row: "full",
+        id: "full-steps",
+        title: "Where the time of that Create goes".to_owned(),
+        how: format!(
+            "Median of {rounds}. A step lasts until the next one begins, in whichever process; with \
+             hull's trace on (`io.containerd.hull.trace`)."
+        ),
+        columns: steps::COLUMNS.to_vec(),
+        lines: split,
+        comparison: None,
+    };
+    Ok(vec![whole, split])
 }
 
 /// ctr's default spec with more of everything, and these namespaces besides its own.

@@ -100,7 +100,7 @@ const FALL: [&str; 4] = ["memory", "memory-many", "fall of MemAvailable", "KiB"]
 const STDOUT: [&str; 4] = ["stdout", "stdout", "MB/s", "MB/s"];
 
 /// All of them, in the order of the table.
-pub(super) const MEASURES: [Measure; 46] = [
+pub(super) const MEASURES: [Measure; 49] = [
     measure(
         "`ctr run --rm busybox true`: hull ÷ Debian's runc",
         CTR,
@@ -236,6 +236,11 @@ pub(super) const MEASURES: [Measure; 46] = [
         Value::Of(HULL),
     ),
     measure(
+        "what a question waits for the event loop meanwhile, of a thousand one more",
+        ["execs-soak", "execs-soak", "stall, 99.9 %", "ms"],
+        Value::Of(HULL),
+    ),
+    measure(
         "stdout throughput: hull ÷ Debian's runc",
         STDOUT,
         Value::Ratio(HULL, DEBIAN),
@@ -314,6 +319,16 @@ pub(super) const MEASURES: [Measure; 46] = [
         "hello.wasm as a process: hull-wasm ÷ `wasmtime` with a precompiled file",
         ["wasm-process", "wasm-process", "wall", "ms"],
         Value::Ratio("hull-wasm", "wasmtime, compiled before"),
+    ),
+    measure(
+        "HTTP requests per second, WASI 0.2: hull ÷ `wasmtime serve`",
+        ["http", "http", "requests/s", "/s"],
+        Value::Ratio("hull, 0.2", "wasmtime serve, 0.2"),
+    ),
+    measure(
+        "HTTP requests per second, WASI 0.3: hull ÷ `wasmtime serve`",
+        ["http", "http", "requests/s", "/s"],
+        Value::Ratio("hull, 0.3", "wasmtime serve, 0.3"),
     ),
 ];
 

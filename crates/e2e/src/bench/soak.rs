@@ -8,9 +8,11 @@ use super::cell::runtime;
 use super::memory::number;
 use super::pod::Pod;
 use super::report::Table;
+use super::sample::milliseconds;
 use super::task::progress;
 use super::{Plan, Result};
 use crate::procfs;
+use crate::pulse::Pulse;
 
 const EXECS: u32 = 200_000;
 /// Looks at the memory, at even distances.
@@ -30,6 +32,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         .find(|pid| *pid != pod.init)
         .ok_or("the daemon has no launcher")?;
     let (mut daemon, mut launched) = (Vec::new(), Vec::new());
+    let pulse = Pulse::of(&pod.address, bed.tag(), pod.shim);
     let began = Instant::now();
     for look in 0..LOOKS {
         progress(
@@ -55,21 +58,35 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let per_second = f64::from(step * LOOKS) / began.elapsed().as_secs_f64();
     let (first, last) = (daemon.first().copied(), daemon.last().copied());
     let grown = last.unwrap_or_default().1 - first.unwrap_or_default().1;
+    let stalls = pulse.stop();
     pod.end(&client)?;
-    let figures = [slope(&daemon), slope(&launched), grown / 1024.0, per_second];
+    let figures = [
+        slope(&daemon),
+        slope(&launched),
+        grown / 1024.0,
+        last.unwrap_or_default().1 / 1024.0,
+        milliseconds(stalls.rarely),
+        milliseconds(stalls.longest),
+        per_second,
+    ];
     Ok(vec![Table {
         row: "execs-soak",
         id: "execs-soak",
         title: format!("Growth over {} execs of `true`", step * LOOKS),
         how: format!(
             "Bytes of resident memory an exec, slope of {} looks by least squares; the first tenth \
-             of the execs is left out. Growth in KiB is from the first of these looks to the last.",
+             of the execs is left out. Growth in KiB is from the first of these looks to the last. \
+             Meanwhile the daemon is asked every 2 ms over another connection; a stall is what a \
+             question waits for its event loop, in ms: of a thousand one waits longer, and the longest.",
             LOOKS - WARM_UP
         ),
         columns: vec![
             "daemon",
             "launcher",
             "growth of the daemon",
+            "daemon at the end, KiB",
+            "stall, 99.9 %",
+            "longest stall",
             "execs per second",
         ],
         lines: vec![("hull".to_owned(), figures.map(Into::into).to_vec())],

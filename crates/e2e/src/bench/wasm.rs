@@ -2,6 +2,7 @@
 //! image: what Wasm costs above the envelope that both have.
 
 pub(super) mod cold;
+pub(super) mod large;
 mod mappings;
 pub(super) mod memory;
 pub(super) mod parallel;

@@ -58,6 +58,21 @@ fn program_that_a_signal_ends_gives_128_and_its_number() {
 }
 
 #[test]
+fn function_of_a_module_is_called() {
+    let cli = Cli::new();
+    let call = |what: &str, args: &[&str]| {
+        let file = cli.guest("functions.wasm");
+        let program = format!("{}#{what}", file.display());
+        cli.hull([&["run", program.as_str()], args].concat())
+    };
+    assert_eq!(call("add", &["40", "2"]).ok(), "42\n");
+    for (what, part) in [("add", "takes 2 arguments"), ("sub", "exports no function")] {
+        let out = call(what, &["1"]).expect(126);
+        is_one_clear_line(out.stderr.trim(), &["hull: run: ", "functions.wasm", part]);
+    }
+}
+
+#[test]
 fn programs_that_cannot_be_run_have_dockers_exit_codes() {
     let cli = Cli::new();
     for (args, code, part) in [

@@ -249,3 +249,19 @@ fn capabilities_and_seccomp_can_be_changed() {
         .expect(1);
     assert!(out.stderr.contains("No space left"), "{}", out.stderr);
 }
+
+#[test]
+fn annotations_are_the_containers() {
+    let cli = Cli::new();
+    let annotation = |given: &str| format!("io.containerd.hull.wasm.{given}");
+    let (timeout, none) = (annotation("timeout=300ms"), annotation("preopens=none"));
+    let flags = ["--annotation", &timeout, "--annotation", &none];
+    cli.wasm(&flags, "loop.wasm", &[]).expect(124);
+    let wrong = annotation("timeout=soon");
+    let out = cli
+        .wasm(&["--annotation", &wrong], "hello.wasm", &[])
+        .expect(125);
+    is_one_clear_line(out.stderr.trim(), &["hull: run: ", "wasm.timeout", "soon"]);
+    let out = cli.wasm(&["--annotation", "novalue"], "hello.wasm", &[]);
+    assert!(out.expect(2).stderr.contains("KEY=VALUE"));
+}

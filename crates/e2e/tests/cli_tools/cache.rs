@@ -2,9 +2,9 @@
 
 use crate::{Said, as_nobody, binary, hull, lonely_hull, said};
 use hull_e2e::artifacts::{self, Stored};
-use hull_e2e::{Lab, Spec, is_one_clear_line};
+use hull_e2e::{Lab, Spec, eventually, is_one_clear_line};
 use serde_json::json;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -26,7 +26,8 @@ fn two_artifacts() -> (Lab, Stored, Stored) {
     compile(&lab, HELLO, "hello from Wasm\n");
     let hello = artifacts::single(&lab.artifacts());
     let old = SystemTime::now() - Duration::from_secs(3 * 86_400);
-    File::open(&hello.path).unwrap().set_modified(old).unwrap();
+    let times = FileTimes::new().set_modified(old).set_accessed(old);
+    File::open(&hello.path).unwrap().set_times(times).unwrap();
     compile(&lab, "/wasm/output.wasm", "out\n");
     let all = artifacts::list(&lab.artifacts());
     let output = all.into_iter().find(|stored| stored.path != hello.path);
@@ -49,7 +50,7 @@ fn rewrite(stored: &Stored, change: impl FnOnce(&mut Vec<u8>)) {
     change(&mut bytes);
     fs::remove_file(&stored.path).unwrap();
     fs::write(&stored.path, bytes).unwrap();
-    fs::set_permissions(&stored.path, Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(&stored.path, Permissions::from_mode(0o444)).unwrap();
 }
 
 fn left(lab: &Lab) -> Vec<String> {
@@ -80,6 +81,16 @@ fn cache_list_shows_artifacts_from_old_to_new() {
         "{text}"
     );
     assert!(text.contains("2 artifacts, "), "{text}");
+    // Whatever is used goes last from then on.
+    compile(&lab, HELLO, "hello from Wasm\n");
+    eventually("the use is noted", || {
+        let listed = said(hull(&lab).args(["cache", "list", "--json"])).json();
+        let last = &listed["artifacts"][1];
+        assert!(
+            last["age_seconds"].as_u64().unwrap() >= age || last["key"] != key(&hello).as_str()
+        );
+        (last["key"] == key(&hello).as_str()).then_some(())
+    });
     // Without the compiler nobody can tell what is stale.
     let mut lonely = Command::new(lonely_hull(&lab));
     lonely

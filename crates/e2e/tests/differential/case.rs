@@ -126,7 +126,7 @@ impl<'a> Draft<'a> {
 
     /// Adds a hook that writes down what it is given.
     pub(crate) fn hook(&mut self, kind: &str) {
-        let script = format!("{{ pwd; env | sort; cat; }} >> {SOURCES}/hook-{kind}");
+        let script = format!("{{ pwd; env | sort; cat; echo; }} >> {SOURCES}/hook-{kind}");
         let hook = json!({ "path": "/bin/sh", "args": ["hook", "-c", script], "env": [] });
         self.set(&format!("/hooks/{kind}/-"), hook);
     }
@@ -135,6 +135,14 @@ impl<'a> Draft<'a> {
     pub(crate) fn has_cgroup_mount(&self) -> bool {
         let mounts = self.at("/mounts").as_array().into_iter().flatten();
         mounts.into_iter().any(|mount| mount["type"] == "cgroup")
+    }
+
+    /// Whether hull opens the sources of binds before there is a container: somebody in between does, who may
+    /// shift owners, or is no user of the container's namespace yet.
+    pub(crate) fn opens_binds_early(&self) -> bool {
+        let mut mounts = self.at("/mounts").as_array().into_iter().flatten();
+        let shifted = mounts.any(|mount| !mount["uidMappings"].is_null());
+        shifted || self.has_new_namespace("user") || self.has_new_namespace("time")
     }
 
     /// Whether a mount is covered by a later one, as far as the text shows it.

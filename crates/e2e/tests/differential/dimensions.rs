@@ -5,7 +5,9 @@ mod linux;
 mod mounts;
 mod process;
 mod resources;
+mod scheduling;
 pub(crate) mod seccomp;
+mod users;
 
 use crate::case::Draft;
 use crate::random::Random;
@@ -53,6 +55,8 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Dimension)> {
         process::DIMENSIONS,
         resources::DIMENSIONS,
         seccomp::DIMENSIONS,
+        scheduling::DIMENSIONS,
+        users::DIMENSIONS,
     ]
     .into_iter()
     .flatten()

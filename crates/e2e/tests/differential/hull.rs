@@ -48,6 +48,8 @@ pub(crate) fn run(world: &World, draft: &Draft<'_>) -> Seen {
     }
     let limits = seen::limits(&names);
     if let Err(error) = container.try_start("") {
+        // What was created stays until then.
+        container.delete().unwrap();
         return refused(error.message().to_owned());
     }
     let (stdout, stderr) = read_output(&mut container.stdio);

@@ -41,6 +41,14 @@ impl Mutation {
         }
     }
 
+    /// Whether it is in the list of namespaces: without them, users and clocks are mistakes as well.
+    pub(crate) fn is_of_namespaces(&self) -> bool {
+        let changed = self.set.iter().map(|(at, _)| at).chain(&self.unset);
+        changed
+            .into_iter()
+            .any(|at| at.starts_with("/linux/namespaces"))
+    }
+
     /// The spec with the mistake.
     pub(crate) fn apply(&self, spec: Spec) -> Spec {
         let spec = self.unset.iter().fold(spec, |spec, at| spec.unset(at));

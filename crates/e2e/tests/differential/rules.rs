@@ -49,6 +49,8 @@ pub(crate) const RULES: &[Rule] = &[
         row: "hidden-proc",
         explains: |_, one| {
             one.refused_by_runc("/proc/sys/kernel/cap_last_cap: no such file")
+                || one.refused_by_runc("unsafe procfs detected")
+                || one.refused_by_runc("open sysctl ") && one.runc_says("read-only file system")
                 || one.refused_by_runc("dstFd=/proc/")
         },
         specimen: |draft| {
@@ -151,8 +153,17 @@ pub(crate) const RULES: &[Rule] = &[
             let mut special = devices
                 .filter(|device| device["fileMode"].as_u64().is_some_and(|mode| mode > 0o777));
             // A bind or link may show it elsewhere.
-            let name = one.key.rsplit('/').next().unwrap();
-            special.any(|device| device["path"].as_str().unwrap().ends_with(name))
+            let name = match one.key.as_str() {
+                // Of a program without stdin.
+                "fd.0" => "null",
+                key => key.rsplit('/').next().unwrap(),
+            };
+            // `/dev/null` also covers masked files.
+            let masks = |path: &str| path == "/dev/null" && one.hull_says("rdev 1:3");
+            special.any(|device| {
+                let path = device["path"].as_str().unwrap();
+                path.ends_with(name) || masks(path)
+            })
         },
         specimen: |draft| {
             let device = json!([{ "path": "/dev/pipe", "type": "p", "fileMode": 0o4755 }]);
@@ -229,8 +240,10 @@ pub(crate) const RULES: &[Rule] = &[
             let tmpfs = mounts.filter(|mount| mount["type"] == "tmpfs");
             let readonly =
                 tmpfs.filter(|mount| mount["options"].as_array().unwrap().contains(&json!("ro")));
-            let about_a_place = ["mount ", "file ", "look "];
-            let lost = one.refused_by_runc("MS_REMOUNT|MS_BIND: no such file or directory");
+            let about_a_place = ["mount ", "file ", "look ", "new "];
+            let lost = one.refused_by_runc("MS_REMOUNT")
+                && (one.runc_says("no such file or directory")
+                    || one.runc_says("invalid argument"));
             (lost || about_a_place.iter().any(|kind| one.key.starts_with(kind)))
                 && readonly.count() > 0
                 && draft.has_covered_mount()
@@ -282,10 +295,13 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         row: "seccomp-overlap",
         explains: |draft, one| {
-            let Some(call) = one.key.strip_prefix("call ") else {
-                return false;
+            // Or libseccomp takes two equal conditions for one rule that is there already.
+            let refused = refused_call(one).filter(|_| one.runc_says("file exists"));
+            let call = match (one.key.strip_prefix("call "), refused) {
+                (Some(call), _) => json!(call.split('.').next()),
+                (None, Some(call)) => json!(call),
+                (None, None) => return false,
             };
-            let call = json!(call.split('.').next());
             let rules = draft
                 .at("/linux/seccomp/syscalls")
                 .as_array()
@@ -421,7 +437,84 @@ pub(crate) const RULES: &[Rule] = &[
             draft.set("/linux/seccomp", profile);
         },
     },
+    Rule {
+        row: "mapped-mount-number",
+        explains: |draft, one| {
+            let sorted = |text: &Option<String>| {
+                let mut points: Vec<_> = text.iter().flat_map(|text| text.split(' ')).collect();
+                points.sort_unstable();
+                points.join(" ")
+            };
+            one.key == "mounts"
+                && draft.opens_binds_early()
+                && sorted(&one.runc) == sorted(&one.hull)
+        },
+        specimen: mapped_mount,
+    },
+    Rule {
+        row: "mapped-mount-peers",
+        explains: |draft, one| {
+            let word = draft.at("/linux/rootfsPropagation").as_str();
+            let shares = matches!(word, Some("shared" | "rshared")) && draft.opens_binds_early();
+            let plain =
+                |text: &Option<String>| text.as_ref().map(|text| text.replace("shared", ""));
+            let same_but_shared = one.key.starts_with("mount ")
+                && one.hull_says(" shared on ")
+                && plain(&one.runc) == plain(&one.hull);
+            // What is mounted on one of the peers, a mask of it, is mounted on the other too.
+            let count =
+                |text: &Option<String>| text.iter().flat_map(|text| text.split(' ')).count();
+            let more = one.key == "mounts" && count(&one.hull) > count(&one.runc)
+                || one.key.starts_with("mount ") && one.runc.is_none();
+            shares && (same_but_shared || more)
+        },
+        specimen: |draft| {
+            draft.set("/linux/rootfsPropagation", "shared");
+            mapped_mount(draft);
+        },
+    },
+    Rule {
+        row: "keyring-search",
+        explains: |draft, one| {
+            one.key == "keyring"
+                && draft.has_new_namespace("user")
+                && one.runc_says(";3f130008;")
+                && one.hull_says(";3f1b0000;")
+        },
+        specimen: |draft| {
+            let all = json!([{ "containerID": 0, "hostID": 0, "size": 4_294_967_295_u32 }]);
+            for kind in ["pid", "network", "user"] {
+                draft.set("/linux/namespaces/-", json!({ "type": kind }));
+            }
+            draft.set("/linux/uidMappings", all.clone());
+            draft.set("/linux/gidMappings", all);
+        },
+    },
+    Rule {
+        row: "scheduler-nice",
+        explains: |_, one| one.refused_by_hull("process.scheduler.nice: only"),
+        specimen: |draft| {
+            let scheduler = json!({ "policy": "SCHED_IDLE", "nice": 5 });
+            draft.set("/process/scheduler", scheduler);
+        },
+    },
 ];
+
+fn mapped_mount(draft: &mut Draft<'_>) {
+    let map = json!([{ "containerID": 0, "hostID": 7, "size": 9 }]);
+    let mount = json!({
+        "destination": "/mnt", "type": "bind", "source": format!("{SOURCES}/directory"),
+        "options": ["bind", "idmap"], "uidMappings": map, "gidMappings": map,
+    });
+    draft.set("/mounts/-", mount);
+}
+
+/// The call whose seccomp rule runc could not add.
+fn refused_call(one: &Difference) -> Option<&str> {
+    let after = "error adding seccomp rule for syscall ";
+    let (_, rest) = one.runc.as_deref()?.split_once(after)?;
+    rest.split(':').next()
+}
 
 /// Calls that libseccomp 2.5.4, with which runc is built here, does not know.
 const NEWER: [&str; 3] = ["call fchmodat2", "call cachestat", "call mseal"];

@@ -218,15 +218,33 @@ impl Mounts {
         self.rest.push((mount[1].to_owned(), rest));
     }
 
+    /// How many mounts the path to this one from the top leads through.
+    fn depth(&self, at: usize) -> usize {
+        let parent = &self.rest[at].0;
+        let above = self.points.iter().position(|(id, _)| id == parent);
+        above.map_or(0, |above| 1 + self.depth(above))
+    }
+
+    /// The point of each mount and how many are below it there: the lines are in the order in which the
+    /// mounts were made, which need not be that in which they were put there.
+    fn numbered(&self) -> Vec<(&str, usize)> {
+        let place = |at: usize| (self.depth(at), at);
+        let all = 0..self.points.len();
+        let point = |at: usize| self.points[at].1.as_str();
+        let number = |at: usize| {
+            let same = all.clone().filter(|other| point(*other) == point(at));
+            same.filter(|other| place(*other) < place(at)).count()
+        };
+        all.clone().map(|at| (point(at), number(at))).collect()
+    }
+
     fn facts(self) -> Facts {
         let mut facts = Facts::new();
         let point_of = |id: &str| {
             let found = self.points.iter().find(|(other, _)| other == id);
             found.map_or("outside", |(_, point)| point.as_str())
         };
-        for (at, ((_, point), (parent, rest))) in self.points.iter().zip(&self.rest).enumerate() {
-            let earlier = &self.points[..at];
-            let number = earlier.iter().filter(|(_, other)| other == point).count();
+        for ((point, number), (parent, rest)) in self.numbered().iter().zip(&self.rest) {
             let value = format!("{rest} on {}", point_of(parent));
             facts.insert(format!("mount {point} {number}"), value);
         }

@@ -13,6 +13,7 @@ mod limits;
 mod limits_change;
 mod placement;
 mod refused;
+mod shim;
 mod statistics;
 mod view;
 

@@ -14,6 +14,7 @@ mod inside;
 mod limits;
 mod placement;
 mod refused;
+mod sandbox;
 mod unit;
 
 use std::fs;

@@ -2,8 +2,8 @@
 
 use super::orphans::KnownPids;
 use super::{ChildProcess, Launched, SpawnArgs, SyncSocket, broken, watch};
-use crate::failure::At;
-use hull_abi::{FdRole, Reply, Request, SetupError, Spawn, Step};
+use crate::failure::{At, because};
+use hull_abi::{Blame, FdRole, Reply, Request, SetupError, Spawn, Step};
 use hull_sys::{Errno, fd, pidfd, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -118,7 +118,12 @@ pub(super) async fn spawn(
                 while sync.receive().await.is_ok() {}
             }
             let cause = errno.desc().to_lowercase();
-            return Err(broken(&format!("it died or cannot be started: {cause}")));
+            let no_descriptors = matches!(errno, Errno::EMFILE | Errno::ENFILE);
+            return Err(if no_descriptors {
+                because(Step::Clone, Blame::Host, failed(), &cause)
+            } else {
+                broken(&format!("it died or cannot be started: {cause}"))
+            });
         }
     };
     match hull_abi::decode(&bytes).map_err(|e| broken(&e.to_string()))? {

@@ -58,16 +58,18 @@ impl Launcher {
     }
 
     /// As [`Launcher::run_noting`], for a job that may go on holding something for us: then it comes
-    /// too, and waits for [`Job::leave`] or for being dropped.
+    /// too, and waits for [`Job::leave`] or for being dropped. `lease` is open as long as its process is
+    /// there, whoever else has died.
     ///
     /// # Errors
     /// As [`Launcher::run`].
     pub async fn run_holding(
         &self,
         job: &HostJob,
+        lease: OwnedFd,
         deadline: Duration,
     ) -> Result<(Moments, Option<Job>), JobError> {
-        let job = self.begin(job, None).await?;
+        let job = self.begin(job, Some(lease)).await?;
         match job.next(deadline).await? {
             (FromInit::Done { moments }, _) => {
                 // It only has to end, which the caller need not wait for.

@@ -9,7 +9,7 @@ use hull_sys::fs::InRoot;
 use hull_sys::mount::move_mount;
 use hull_sys::single::SingleThreaded;
 use nix::mount::{MntFlags, MsFlags, mount as mount2, umount2};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,39 +121,41 @@ fn mount_one(single: &SingleThreaded, wanted: &HostMount, rootfs: &str) -> Resul
         parsed.flags |= MsFlags::MS_BIND;
     }
     // A sub-path lies in a mounted image, whose links must not lead out of it.
-    let sub = if wanted.target.is_empty() || wanted.target == "/" {
-        None
-    } else {
-        let root = InRoot::open(Path::new(rootfs)).at(Step::RootfsMount, action)?;
-        Some(
-            root.create_dir_all(&wanted.target, 0o755)
-                .at(Step::RootfsMount, action)?,
-        )
+    let below = Some(wanted.target.as_str()).filter(|target| !matches!(*target, "" | "/"));
+    let place = |make: bool| match below {
+        None => InRoot::open(Path::new(rootfs)),
+        Some(sub) => {
+            let root = InRoot::open(Path::new(rootfs))?;
+            let found = match make {
+                true => root.create_dir_all(sub, 0o755),
+                false => root.resolve(sub),
+            };
+            found.map(InRoot::from_fd)
+        }
     };
-    let target = match &sub {
-        Some(fd) => PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())),
-        None => PathBuf::from(rootfs),
-    };
+    let target = place(true).at(Step::RootfsMount, action)?;
     if let Some(maps) = mapped_rootfs::take(wanted, &mut parsed.data)? {
         let tree = mapped_rootfs::make(single, wanted, parsed.flags, &parsed.data, &maps)?;
-        let place = match sub {
-            Some(fd) => InRoot::from_fd(fd),
-            None => InRoot::open(&target).at(Step::RootfsMount, action)?,
-        };
-        move_mount(tree, &place).at(Step::RootfsMount, action)?;
-        return finish(&parsed, &target).at(Step::RootfsMount, action);
+        move_mount(tree, &target).at(Step::RootfsMount, action)?;
+    } else {
+        let data = shortened(&parsed.data).at(Step::RootfsMount, action)?;
+        mount2(
+            Some(wanted.source.as_str()),
+            &magic_link(&target),
+            Some(wanted.fstype.as_str()).filter(|t| *t != "bind"),
+            parsed.flags,
+            Some(data.as_str()).filter(|d| !d.is_empty()),
+        )
+        .at(Step::RootfsMount, action)
+        .blame(Blame::Host)?;
     }
-    let data = shortened(&parsed.data).at(Step::RootfsMount, action)?;
-    mount2(
-        Some(wanted.source.as_str()),
-        &target,
-        Some(wanted.fstype.as_str()).filter(|t| *t != "bind"),
-        parsed.flags,
-        Some(data.as_str()).filter(|d| !d.is_empty()),
-    )
-    .at(Step::RootfsMount, action)
-    .blame(Blame::Host)?;
-    finish(&parsed, &target).at(Step::RootfsMount, action)
+    // The descriptor is of what is covered by now.
+    let mounted = place(false).at(Step::RootfsMount, action)?;
+    finish(&parsed, &magic_link(&mounted)).at(Step::RootfsMount, action)
+}
+
+fn magic_link(place: &InRoot) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", place.as_fd().as_raw_fd()))
 }
 
 /// What a mount takes in further calls.

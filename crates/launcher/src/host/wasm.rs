@@ -1,15 +1,20 @@
 //! The host's side of Wasm: the binaries that run and compile it, and the store of artifacts.
 
+use super::image;
 use crate::failure::{At, because};
-use crate::init::MAX_MODULE;
 use crate::step;
 use crate::sync::Sync;
-use hull_abi::{Blame, FromInit, SetupError, Step, ToInit, WasmJob};
-use hull_artifact::{CompilerIdentity, EngineId, Found, Key, Lock, ModuleDigest, Store};
+use hull_abi::{Blame, ContentSource, FromInit, Noted, SetupError, Step, ToInit, WasmJob};
+use hull_artifact::{
+    Boot, CompilerIdentity, EngineId, Exports, Found, Key, Lock, MAX_MODULE, ModuleDigest, Sight,
+    Store,
+};
 use hull_sys::mount::{self, MountAttr};
-use hull_sys::{fd, seal};
+use hull_sys::{Errno, fd, seal};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,19 +62,44 @@ pub(super) fn perform(
                 .map_err(|e| failed(Blame::Host, &e))?;
             Ok(Vec::new())
         }
+        WasmJob::Touch { store, key } => {
+            let touched = prepare(Path::new(&store))?.touch(&Key::from_bytes(key));
+            touched.map_err(|e| failed(Blame::Host, &e))?;
+            Ok(Vec::new())
+        }
+        WasmJob::Note { store, what } => {
+            let missing = || because(STEP, Blame::Hull, "note".to_owned(), "no file came");
+            let file = File::from(file.ok_or_else(missing)?);
+            note(Path::new(&store), &what, &file).map_err(|e| failed(Blame::Host, &e))?;
+            Ok(Vec::new())
+        }
+        WasmJob::Image {
+            source,
+            store,
+            container,
+        } => {
+            step::begin(STEP)?;
+            Ok(vec![image::module_of(sync, &source, &store, &container)?])
+        }
         WasmJob::Compile {
             store,
             engine,
             digest,
             program,
+            source,
         } => {
             let missing = || because(STEP, Blame::Hull, "compile".to_owned(), "no module came");
+            let module = match (file, source) {
+                (Some(file), _) => Module::File(File::from(file)),
+                (None, Some(source)) => Module::Layer(source),
+                (None, None) => return Err(missing()),
+            };
             let digest = ModuleDigest::from_bytes(digest);
             let path = Path::new(&store);
             let order = Order {
                 store: prepare(path)?,
                 key: Key::new(&digest, &engine_id(&engine)?),
-                module: File::from(file.ok_or_else(missing)?),
+                module,
                 digest,
                 program,
             };
@@ -85,6 +115,32 @@ pub(super) fn perform(
                 Ok(Found::Absent) => Ok(Vec::new()),
                 Err(e) => Err(failed(Blame::Host, &e)),
             }
+        }
+    }
+}
+
+fn note(store: &Path, what: &Noted, file: &File) -> Result<(), hull_artifact::Error> {
+    let Some(boot) = Boot::current() else {
+        return Ok(());
+    };
+    let store = Store::prepare(store)?;
+    match what {
+        Noted::Artifact(bytes) => {
+            let key = Key::from_bytes(*bytes);
+            let read = || {
+                // The next start finds the flaw and has it mended.
+                hull_artifact::verify(file, &key).map_err(|_| hull_artifact::Error::Changed)?;
+                Ok(*bytes)
+            };
+            store.note(|| Sight::of_artifact(file, &key, &boot), read)
+        }
+        Noted::Module { place } => {
+            let read = || {
+                hull_artifact::digest(file, MAX_MODULE)
+                    .map(|digest| *digest.as_bytes())
+                    .map_err(|e| hull_artifact::Error::Module(fd::errno(&e)))
+            };
+            store.note(|| Sight::of(file, place, &boot), read)
         }
     }
 }
@@ -112,11 +168,19 @@ fn read_only(store: &Path) -> Result<OwnedFd, SetupError> {
     Ok(view)
 }
 
+/// Where a module comes from.
+enum Module {
+    /// A file of the container.
+    File(File),
+    /// A layer of its image.
+    Layer(ContentSource),
+}
+
 /// A module to be compiled.
 struct Order {
     store: Store,
     key: Key,
-    module: File,
+    module: Module,
     digest: ModuleDigest,
     program: String,
 }
@@ -131,13 +195,14 @@ impl Order {
         };
         if let Ok(Found::Good(artifact)) = self.store.open(&self.key)
             && hull_artifact::verify(&artifact, &self.key).is_ok()
+            && Exports::of_stored(&artifact).is_ok()
         {
             return Ok(Some(lock));
         }
         let Some(_slot) = wait(sync, || self.store.try_slot(slots()))? else {
             return Ok(None);
         };
-        let copy = self.snapshot()?;
+        let copy = self.snapshot(sync)?;
         sync.send_fds(STEP, &FromInit::Claimed, &[copy.as_fd()])?;
         let copied = File::from(copy);
         let size = copied.metadata().map_or(0, |meta| meta.len());
@@ -174,12 +239,37 @@ impl Order {
         Err(because(STEP, Blame::Image, action, &cause))
     }
 
-    fn snapshot(&self) -> Result<OwnedFd, SetupError> {
+    /// A copy of the module that nobody can change any more.
+    fn snapshot(&self, sync: &Sync) -> Result<OwnedFd, SetupError> {
+        match &self.module {
+            Module::File(file) => self.copy(file),
+            Module::Layer(source) => self.fetch(sync, source),
+        }
+    }
+
+    fn fetch(&self, sync: &Sync, source: &ContentSource) -> Result<OwnedFd, SetupError> {
+        let name = format!("sha256:{}", self.digest);
+        let layer = image::layer(sync, source, &name)?;
+        fd::seal(&layer).at(STEP, || format!("seal layer {name}"))?;
+        let action = || format!("read layer {name}");
+        match hull_artifact::digest(&layer, MAX_MODULE).map_err(|e| fd::errno(&e)) {
+            Ok(digest) if digest == self.digest => Ok(layer.into()),
+            Ok(_) => {
+                let cause = "what came is something else";
+                Err(because(STEP, Blame::Hull, action(), cause))
+            }
+            Err(errno) => Err(errno).at(STEP, action),
+        }
+    }
+
+    fn copy(&self, module: &File) -> Result<OwnedFd, SetupError> {
         use hull_artifact::Error;
         // A file system that does not answer must not keep others from compiling the same module.
         // SIGALRM ends this process.
         let _alarm = Alarm::set(SNAPSHOT_SECONDS);
-        hull_artifact::snapshot(&self.module, MAX_MODULE, &self.digest).map_err(|e| {
+        let reopened = reopened(module).at(STEP, || format!("open {:?}", self.program))?;
+        let module = reopened.as_ref().unwrap_or(module);
+        hull_artifact::snapshot(module, MAX_MODULE, &self.digest).map_err(|e| {
             let blame = if matches!(e, Error::TooLarge { .. } | Error::Changed) {
                 Blame::Image
             } else {
@@ -193,6 +283,20 @@ impl Order {
             )
         })
     }
+}
+
+/// A file that can be read, of a descriptor that only refers to one.
+fn reopened(module: &File) -> Result<Option<File>, Errno> {
+    let flags = OFlag::from_bits_retain(fcntl(module, FcntlArg::F_GETFL)?);
+    if !flags.contains(OFlag::O_PATH) {
+        return Ok(None);
+    }
+    let path = format!("/proc/self/fd/{}", module.as_raw_fd());
+    let opened = File::options()
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path);
+    opened.map(Some).map_err(|e| fd::errno(&e))
 }
 
 /// Tries until something can be had; `None` when the daemon is gone.
@@ -242,4 +346,28 @@ fn engine_id(text: &str) -> Result<EngineId, SetupError> {
 /// The texts of the store name the object and the cause themselves.
 fn failed(blame: Blame, error: &hull_artifact::Error) -> SetupError {
     because(STEP, blame, error.to_string(), "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    #[test]
+    fn what_only_refers_to_a_module_is_opened_to_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("module");
+        std::fs::write(&path, "content").unwrap();
+        let readable = File::open(&path).unwrap();
+        assert!(reopened(&readable).unwrap().is_none());
+        let reference = File::options()
+            .read(true)
+            .custom_flags(OFlag::O_PATH.bits())
+            .open(&path)
+            .unwrap();
+        let mut text = String::new();
+        let mut opened = reopened(&reference).unwrap().unwrap();
+        opened.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "content");
+    }
 }

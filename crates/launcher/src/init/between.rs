@@ -44,7 +44,7 @@ pub(super) fn run(
     single: &SingleThreaded,
     sync: &Sync,
     body: OwnedFd,
-    compiler: Option<OwnedFd>,
+    own_program: Option<OwnedFd>,
     membership: &Membership,
 ) -> Result<(), SetupError> {
     step::begin(Step::Plan)?;
@@ -84,7 +84,7 @@ pub(super) fn run(
     inside(Newborn {
         sync,
         plan: &plan,
-        compiler,
+        own_program,
         membership,
         host: Some(FromHost { files, root }),
     })
@@ -113,6 +113,7 @@ pub(super) fn clone_onward(onward: Onward<'_>) -> Result<Side, SetupError> {
             Ok(Side::Between)
         }
         Cloned::Child => {
+            onward.sync.follow_daemon();
             drop(announcing);
             let action = || "wait to be announced".to_owned();
             let byte = hull_sys::fd::read_to_end(announced, 1).at(Step::Clone, action)?;

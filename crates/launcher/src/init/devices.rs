@@ -134,7 +134,8 @@ fn bind(root: &InRoot, device: &Device, tree: &OwnedFd) -> Result<(), SetupError
         .blame(Blame::Image)?;
     let flags =
         OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match openat(&parent, name, flags, Mode::from_bits_truncate(0o600)) {
+    // A node that stays behind when the mount is gone is nobody's to write.
+    match openat(&parent, name, flags, Mode::empty()) {
         Ok(_) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno).at(Step::Devices, action).blame(Blame::Image),
     }

@@ -23,17 +23,8 @@ pub(super) enum Program {
     },
     /// A Wasm file of the container, run by hull's own runner.
     Wasm(wasm::Runner),
-    /// hull's own compiler, in a container of its own.
-    Compiler(OwnedFd),
-}
-
-/// Who sets the resource limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limits {
-    /// The process itself.
-    Own,
-    /// The daemon: the root of a user namespace may not raise them.
-    FromOutside,
+    /// hull's own compiler, in a container of its own, or the holder of a pod's namespaces.
+    Own(OwnedFd),
 }
 
 /// Everything that can fail before the program runs; afterwards only the gate and execve are left.
@@ -41,9 +32,13 @@ pub(super) fn prepare(
     sync: &Sync,
     process: &Process,
     procfs: Option<Procfs>,
-    compiler: Option<OwnedFd>,
-    limits: Limits,
+    own_program: Option<OwnedFd>,
 ) -> Result<Program, SetupError> {
+    if process.payload != Payload::Compile {
+        // From here on its end of the socket is enough, and the program must not die with the daemon. A
+        // filter may forbid it later.
+        own::die_with_parent(false).at(Step::Attributes, || "leave the shim".to_owned())?;
+    }
     step::begin(Step::Attributes)?;
     attributes::apply(&process.attributes)?;
     label_on_exec(procfs.as_ref(), process)?;
@@ -58,8 +53,9 @@ pub(super) fn prepare(
     }
     // A directory that only root may enter, or only the user: both occur.
     let entered = nix::unistd::chdir(process.cwd.as_str());
-    // As late as the right to raise them lasts: they bind us too.
-    limits.set(sync, process)?;
+    // As late as possible, since they bind us too, and before the user changes: whoever is over the user's
+    // limit of processes then cannot execute a program (RLIMIT_NPROC in setrlimit(2)).
+    limit_resources(sync, process)?;
     step::begin(Step::Credentials)?;
     cred::assume(process)?;
     enter_directory(process, entered)?;
@@ -69,7 +65,7 @@ pub(super) fn prepare(
             .at(Step::Credentials, || "set no_new_privs".to_owned())?;
     }
     step::begin(Step::Program)?;
-    let program = find(sync, process, compiler)?;
+    let program = find(sync, process, own_program)?;
     step::note(Step::Seccomp);
     if !filter_comes_early(process) {
         // As late as possible: every system call before it need not be allowed.
@@ -78,61 +74,44 @@ pub(super) fn prepare(
     Ok(program)
 }
 
-impl Limits {
-    pub(super) fn of(in_user_namespace: bool) -> Self {
-        if in_user_namespace {
-            Self::FromOutside
-        } else {
-            Self::Own
-        }
+/// Has the daemon set the resource limits: inside of a user namespace nobody may raise them.
+fn limit_resources(sync: &Sync, process: &Process) -> Result<(), SetupError> {
+    if process.rlimits.is_empty() || fault::leaves_out("rlimits") {
+        return Ok(());
     }
-
-    fn set(self, sync: &Sync, process: &Process) -> Result<(), SetupError> {
-        if self == Self::FromOutside {
-            if fault::leaves_out("limits from outside") {
-                return Ok(());
-            }
-            sync.send(Step::Rlimits, &FromInit::Limits)?;
-            return match sync.receive(Step::Rlimits)? {
-                ToInit::Limited => Ok(()),
-                ToInit::Proceed { .. }
-                | ToInit::Runner { .. }
-                | ToInit::Keep
-                | ToInit::Leave
-                | ToInit::Notified
-                | ToInit::Start { .. } => Err(super::out_of_order(Step::Rlimits)),
-            };
-        }
-        let left_out = fault::leaves_out("rlimits");
-        for limit in process.rlimits.iter().filter(|_| !left_out) {
-            let (number, soft, hard) = (limit.resource, limit.soft, limit.hard);
-            own::set_rlimit(number, soft, hard).at(Step::Rlimits, || {
-                format!("set limit {number} to {soft}:{hard}")
-            })?;
-        }
-        Ok(())
+    sync.send(Step::Rlimits, &FromInit::Limits)?;
+    match sync.receive(Step::Rlimits)? {
+        ToInit::Limited => Ok(()),
+        ToInit::Proceed { .. }
+        | ToInit::Runner { .. }
+        | ToInit::Digest
+        | ToInit::Keep
+        | ToInit::Leave
+        | ToInit::Notified
+        | ToInit::Start { .. } => Err(super::out_of_order(Step::Rlimits)),
     }
 }
 
-fn find(sync: &Sync, process: &Process, compiler: Option<OwnedFd>) -> Result<Program, SetupError> {
+fn find(
+    sync: &Sync,
+    process: &Process,
+    own_program: Option<OwnedFd>,
+) -> Result<Program, SetupError> {
     if process.payload == Payload::Compile {
         // Nobody else would end it in time. Its own filter forbids this later.
-        own::die_with_parent().at(Step::Program, || "follow the shim".to_owned())?;
-        let missing = || {
-            because(
-                Step::Program,
-                Blame::Hull,
-                "compile".to_owned(),
-                "no compiler",
-            )
-        };
-        return compiler.map(Program::Compiler).ok_or_else(missing);
+        own::die_with_parent(true).at(Step::Program, || "follow the shim".to_owned())?;
+    }
+    if matches!(process.payload, Payload::Compile | Payload::Hold) {
+        let action = || format!("become {:?}", process.args.first());
+        let missing = || because(Step::Program, Blame::Hull, action(), "no program came");
+        return own_program.map(Program::Own).ok_or_else(missing);
     }
     // As the user: what a file of the image leads to is opened with no more than the user's rights.
     let home = program::home(process);
     match program::find(process)? {
         Found::Native(path) => Ok(Program::Native { path, home }),
-        Found::Wasm(path, module) => wasm::obtain(sync, path, &module, home).map(Program::Wasm),
+        Found::Wasm(module) => wasm::obtain(sync, module, home).map(Program::Wasm),
+        Found::Absent(error) => wasm::obtain_of_image(sync, error, home).map(Program::Wasm),
     }
 }
 
@@ -190,13 +169,18 @@ pub(super) fn execute(sync: &Sync, process: &Process, program: Program) -> Resul
     if !fault::leaves_out("signals") {
         signal::reset_all().at(Step::Exec, || "reset signals".to_owned())?;
     }
+    if matches!(program, Program::Wasm(_)) {
+        // The runner lifts it once it can be ended by signals.
+        signal::hold().at(Step::Exec, || "hold signals back".to_owned())?;
+    }
     // The socket is close-on-exec: after this, its end means that execve worked.
     sync.send(Step::Exec, &FromInit::Execing)?;
     match program {
         Program::Native { path, home } => native(process, &path, home.as_deref()),
         Program::Wasm(runner) => wasm::execute(&runner, process),
-        Program::Compiler(binary) => {
-            by_descriptor(&binary, "hull-wasmc", &process.args, &process.env)
+        Program::Own(binary) => {
+            let name = process.args.first().map_or("", String::as_str);
+            by_descriptor(&binary, name, &process.args, &process.env)
         }
     }
 }

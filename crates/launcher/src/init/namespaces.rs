@@ -41,16 +41,7 @@ pub(super) fn open(
 /// Joins namespaces. The user namespace comes last: it takes away the right to join those that belong
 /// to others, and gives none that the host's root does not have.
 pub(super) fn join(mut joined: Vec<Joined>) -> Result<(), SetupError> {
-    joined.sort_by_key(|(kind, _)| match kind {
-        NamespaceKind::User => 2,
-        NamespaceKind::Mount => 1,
-        NamespaceKind::Pid
-        | NamespaceKind::Network
-        | NamespaceKind::Ipc
-        | NamespaceKind::Uts
-        | NamespaceKind::Cgroup
-        | NamespaceKind::Time => 0,
-    });
+    joined.sort_by_key(|(kind, _)| turn(*kind));
     for (kind, fd) in joined {
         if fault::leaves_out("join namespaces") {
             break;
@@ -60,6 +51,20 @@ pub(super) fn join(mut joined: Vec<Joined>) -> Result<(), SetupError> {
         })?;
     }
     Ok(())
+}
+
+/// When a namespace is joined, where it is one after the other.
+fn turn(kind: NamespaceKind) -> u8 {
+    match kind {
+        NamespaceKind::User => 2,
+        NamespaceKind::Mount => 1,
+        NamespaceKind::Pid
+        | NamespaceKind::Network
+        | NamespaceKind::Ipc
+        | NamespaceKind::Uts
+        | NamespaceKind::Cgroup
+        | NamespaceKind::Time => 0,
+    }
 }
 
 /// Makes the cgroup namespace, whose root is the cgroup that we are in.
@@ -155,18 +160,24 @@ fn refuse_own(
     Ok(())
 }
 
-/// Joins all namespaces of a running container at once through the pidfd of its init process. The
-/// PID namespace only counts for children (setns(2)).
+/// Joins the namespaces of a running container through the pidfd of its init process: all at once, or where
+/// the kernel does not do that, one after the other, which also tells which of them it refuses. The PID
+/// namespace only counts for children (setns(2)).
 pub(super) fn join_container(init: &OwnedFd, kinds: &[NamespaceKind]) -> Result<(), SetupError> {
     let flags = kinds
         .iter()
         .fold(0, |flags, &kind| flags | clone_flag(kind));
-    if flags == 0 {
+    if flags == 0 || !fault::leaves_out("join at once") && ns::set(init, flags).is_ok() {
         return Ok(());
     }
-    ns::set(init, flags).at(Step::Namespaces, || {
-        "join the container's namespaces".to_owned()
-    })
+    let mut kinds = kinds.to_vec();
+    kinds.sort_by_key(|kind| turn(*kind));
+    for kind in kinds {
+        ns::set(init, clone_flag(kind)).at(Step::Namespaces, || {
+            format!("join the container's {kind:?} namespace").to_lowercase()
+        })?;
+    }
+    Ok(())
 }
 
 /// A new network namespace has its loopback device down.

@@ -8,6 +8,8 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 
 /// Most of `/etc/passwd` that is looked at; the file is the image's.
 const MAX_PASSWD: u64 = 1 << 20;
+/// Most "#" in `args[0]` at which a function's name is looked for; interfaces have one.
+const MAX_HASHES: usize = 8;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The magic number of Wasm, modules and components alike
@@ -19,14 +21,33 @@ const WASM: &[u8] = b"\0asm";
 pub(super) enum Found {
     /// A program for the kernel.
     Native(String),
-    /// A Wasm file, open for reading.
-    Wasm(String, File),
+    /// A Wasm file.
+    Wasm(Module),
+    /// Nothing of that name, which fails like this unless the image itself is a module.
+    Absent(SetupError),
+}
+
+/// A Wasm file of the container.
+#[derive(Debug)]
+pub(super) struct Module {
+    /// Its path there.
+    pub(super) path: String,
+    /// The exported function that is asked for.
+    pub(super) function: Option<String>,
+    /// Open for reading.
+    pub(super) file: File,
 }
 
 /// Finds `args[0]` as execvpe(3) would, with the container's own PATH, and looks at its first bytes,
 /// so that a file that cannot be run fails now and not at start.
+///
+/// Where there is no such file, `module.wasm#function` is an exported function of a Wasm file.
 pub(super) fn find(process: &Process) -> Result<Found, SetupError> {
-    let path = search(process)?;
+    let name = process.args.first().map(String::as_str).unwrap_or_default();
+    let path = match search(process, name) {
+        Ok(path) => path,
+        Err(missing) => return otherwise(process, name, missing),
+    };
     let refuse = |blame, why: &str| {
         Err(because(
             Step::Program,
@@ -51,7 +72,11 @@ pub(super) fn find(process: &Process) -> Result<Found, SetupError> {
     let is_wasm = header.starts_with(WASM);
     match process.payload {
         Payload::Native => Ok(Found::Native(path)),
-        _ if is_wasm => Ok(Found::Wasm(path, file)),
+        _ if is_wasm => Ok(Found::Wasm(Module {
+            path,
+            function: None,
+            file,
+        })),
         _ if hull_artifact::is_artifact(header) => refuse(
             Blame::Image,
             "it is compiled Wasm: native code is only taken from hull's own compiler, \
@@ -63,7 +88,7 @@ pub(super) fn find(process: &Process) -> Result<Found, SetupError> {
             Blame::Image,
             "it is no Wasm file in spite of its name: it does not begin with \\0asm",
         ),
-        Payload::ByContent | Payload::Compile => refuse(
+        Payload::ByContent | Payload::Compile | Payload::Hold => refuse(
             Blame::Image,
             "exec format error: it is neither ELF, script (#!) nor Wasm",
         ),
@@ -77,10 +102,56 @@ fn variable<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
         .find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
 }
 
-fn search(process: &Process) -> Result<String, SetupError> {
-    let name = process.args.first().map(String::as_str).unwrap_or_default();
+/// What a name means that is no program's.
+fn otherwise(process: &Process, name: &str, missing: Missing) -> Result<Found, SetupError> {
+    if let Some(module) = function(process, name) {
+        return Ok(Found::Wasm(module));
+    }
+    match missing {
+        Missing::Nowhere(error) if process.payload != Payload::Native => Ok(Found::Absent(error)),
+        Missing::Nowhere(error) | Missing::Unfit(error) => Err(error),
+    }
+}
+
+/// The Wasm file and its function that `name` means, if it means one. Names of files and of functions
+/// may have a "#" themselves: the longest file name wins.
+fn function(process: &Process, name: &str) -> Option<Module> {
+    if process.payload == Payload::Native {
+        return None;
+    }
+    name.rmatch_indices('#')
+        .take(MAX_HASHES)
+        .find_map(|(at, _)| {
+            let (file_name, function) = (name.get(..at)?, name.get(at + 1..)?);
+            let path = search(process, file_name).ok()?;
+            let file = open_file(&path).ok().filter(begins_like_wasm)?;
+            Some(Module {
+                path,
+                function: Some(function.to_owned()),
+                file,
+            })
+        })
+}
+
+/// Why a program was not found.
+enum Missing {
+    /// Nothing has its name.
+    Nowhere(SetupError),
+    /// What has its name cannot be run.
+    Unfit(SetupError),
+}
+
+fn search(process: &Process, name: &str) -> Result<String, Missing> {
     let action = || format!("exec: {name:?}");
-    let fail = |errno: Errno| Err(errno).at(Step::Program, action).blame(Blame::Caller);
+    let fail = |errno: Errno| {
+        let failed = Err(errno).at(Step::Program, action).blame(Blame::Caller);
+        let absent = matches!(errno, Errno::ENOENT | Errno::ENOTDIR) && !name.is_empty();
+        failed.map_err(if absent {
+            Missing::Nowhere
+        } else {
+            Missing::Unfit
+        })
+    };
     let runnable = |path: &str| runnable(path, process.payload);
     if name.contains('/') {
         return match runnable(name) {
@@ -103,7 +174,12 @@ fn search(process: &Process) -> Result<String, SetupError> {
         return fail(Errno::EACCES);
     }
     let cause = "executable file not found in $PATH";
-    Err(because(Step::Program, Blame::Caller, action(), cause))
+    let error = because(Step::Program, Blame::Caller, action(), cause);
+    Err(if name.is_empty() {
+        Missing::Unfit(error)
+    } else {
+        Missing::Nowhere(error)
+    })
 }
 
 /// A Wasm file needs no execute bit: nothing executes it.
@@ -122,8 +198,12 @@ fn runnable(path: &str, payload: Payload) -> Result<(), Errno> {
 }
 
 fn is_wasm(path: &str) -> bool {
+    open_file(path).is_ok_and(|file| begins_like_wasm(&file))
+}
+
+fn begins_like_wasm(file: &File) -> bool {
     let mut magic = [0u8; WASM.len()];
-    open_file(path).is_ok_and(|file| file.read_exact_at(&mut magic, 0).is_ok()) && magic == WASM
+    file.read_exact_at(&mut magic, 0).is_ok() && magic == WASM
 }
 
 /// Opens a file of the container; a FIFO in its place does not make us wait, a terminal does not

@@ -14,6 +14,7 @@ mod compile;
 mod corpus;
 mod exec;
 mod golden;
+mod hold;
 mod labels;
 mod net_devices;
 mod payload;
@@ -23,6 +24,7 @@ mod refused_linux;
 mod trace;
 mod update;
 mod users;
+mod wasm;
 
 use hull_abi::{ContainerId, Plan};
 use hull_plan::{Host, Inputs, Invalid, lower};

@@ -89,7 +89,12 @@ impl Guest {
 
     pub(crate) fn preopen(mut self, path: &Path, readonly: bool) -> Self {
         let path = path.to_str().unwrap().to_owned();
-        self.config.preopens.push(Preopen { path, readonly });
+        let guest = path.clone();
+        self.config.preopens.push(Preopen {
+            path,
+            guest,
+            readonly,
+        });
         self
     }
 

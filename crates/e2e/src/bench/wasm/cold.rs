@@ -165,7 +165,7 @@ fn alone(plan: &Plan, rounds: usize) -> Result<Vec<Line>> {
 }
 
 /// The group of the whole bed: the compiler's is beside the peer's.
-fn whole(bed: &Bed) -> Result<Account> {
+pub(super) fn whole(bed: &Bed) -> Result<Account> {
     Account::open(&format!("/{}", bed.tag()))
 }
 

@@ -31,14 +31,14 @@ const PROGRAMS: [(&str, &[&str]); 2] = [
 
 /// What containers of one program cost, in KiB.
 #[derive(Debug)]
-struct Cost {
+pub(super) struct Cost {
     /// The init of the first one.
-    one: Usage,
+    pub(super) one: Usage,
     /// The text of its smaps.
     smaps: String,
     /// PSS and private dirty of each further one, in all processes of the pod, and what its cgroup
     /// is charged.
-    further: [f64; 3],
+    pub(super) further: [f64; 3],
 }
 
 /// All three tables.
@@ -46,7 +46,7 @@ pub(in crate::bench) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let (mut one, mut further, mut split) = (Vec::new(), Vec::new(), None);
     for (number, (name, args)) in PROGRAMS.into_iter().enumerate() {
         progress("memory of Wasm", number, PROGRAMS.len());
-        let cost = cost(plan, args)?;
+        let cost = cost(plan, Image::Wasm, args, MANY)?;
         let usage = cost.one;
         let figures = [usage.pss, usage.private_dirty, usage.rss];
         one.push((name.to_owned(), figures.map(Into::into).to_vec()));
@@ -95,8 +95,9 @@ fn tables(one: Vec<Line>, further: Vec<Line>, split: Vec<Line>) -> Vec<Table> {
     ]
 }
 
-fn cost(plan: &Plan, args: &[&str]) -> Result<Cost> {
-    let bed = Bed::make()?.with_image(Image::Wasm);
+/// What the first of so many containers that print "ready" costs, and each further one.
+pub(super) fn cost(plan: &Plan, image: Image, args: &[&str], many: u16) -> Result<Cost> {
+    let bed = Bed::make()?.with_image(image);
     let client = runtime()?;
     let pod = Pod::start(&bed, plan.hull()?, &client)?;
     let launch = || {
@@ -114,7 +115,7 @@ fn cost(plan: &Plan, args: &[&str]) -> Result<Cost> {
     let smaps = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let (before, charged_before) = (whole(&pod)?, charged(&bed, pod.peer)?);
     let mut cells = vec![cell];
-    while cells.len() < usize::from(MANY) {
+    while cells.len() < usize::from(many) {
         cells.push(launch()?.0);
     }
     settle();
@@ -132,7 +133,7 @@ fn cost(plan: &Plan, args: &[&str]) -> Result<Cost> {
     Ok(Cost {
         one,
         smaps,
-        further: grown.map(|grown| grown / f64::from(MANY - 1)),
+        further: grown.map(|grown| grown / f64::from(many - 1)),
     })
 }
 

@@ -1,8 +1,9 @@
-//! Whether a core module is a command of WASI preview 1.
+//! What a core module can be run as: a command of WASI preview 1, or its functions.
 
 use crate::check::{Checked, Refused};
 use crate::fault::{Few, Name};
 use crate::preview1::{self, Signature};
+use hull_artifact::{Exports, Function, Kind, Type, Wasi};
 use wasmparser::{
     CompositeInnerType, ExportSectionReader, ExternalKind, FuncType, FunctionSectionReader, Import,
     ImportSectionReader, Parser, Payload, TypeRef, TypeSectionReader, ValType,
@@ -18,7 +19,7 @@ const MEMORY: &str = "memory";
     clippy::wildcard_enum_match_arm,
     reason = "most sections say nothing about imports and exports, and new kinds may come"
 )]
-pub(crate) fn check(wasm: &[u8]) -> Checked {
+pub(crate) fn check(wasm: &[u8]) -> Result<Exports, Refused> {
     let mut module = Module::default();
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
@@ -31,7 +32,8 @@ pub(crate) fn check(wasm: &[u8]) -> Checked {
             _ => {}
         }
     }
-    module.verdict()
+    module.check_imports()?;
+    module.exports()
 }
 
 /// What the declarations of a module say.
@@ -47,8 +49,8 @@ struct Module {
     mistyped: Option<String>,
     unknown: Few,
     has_memory: bool,
-    entry: Option<(ExternalKind, u32)>,
-    exported_functions: Few,
+    /// Names and functions by index, in the module's order.
+    exports: Vec<(String, u32)>,
 }
 
 impl Module {
@@ -106,13 +108,9 @@ impl Module {
     fn read_exports(&mut self, section: ExportSectionReader<'_>) -> Checked {
         for export in section {
             let export = export?;
-            if export.name == ENTRY {
-                self.entry = Some((export.kind, export.index));
-            }
             match export.kind {
                 ExternalKind::Func | ExternalKind::FuncExact => {
-                    self.exported_functions
-                        .add(|| Name(export.name).to_string());
+                    self.exports.push((export.name.to_owned(), export.index));
                 }
                 ExternalKind::Memory => self.has_memory |= export.name == MEMORY,
                 ExternalKind::Table | ExternalKind::Global | ExternalKind::Tag => {}
@@ -121,7 +119,7 @@ impl Module {
         Ok(())
     }
 
-    fn verdict(&self) -> Checked {
+    fn check_imports(&self) -> Checked {
         let refuse = |why| Err(Refused::Because(why));
         if self.imports_older_wasi {
             return refuse(format!(
@@ -138,7 +136,9 @@ impl Module {
         if let Some(mistyped) = &self.mistyped {
             return refuse(mistyped.clone());
         }
-        self.check_entry()?;
+        if self.exports.is_empty() {
+            return refuse("it exports no function, so that there is nothing to run".to_owned());
+        }
         if self.imports_wasi && !self.has_memory {
             return refuse(format!(
                 "it imports WASI functions, but exports no memory {MEMORY:?}"
@@ -147,38 +147,35 @@ impl Module {
         Ok(())
     }
 
-    fn check_entry(&self) -> Checked {
-        let refuse = |why| Err(Refused::Because(why));
-        let Some((kind, index)) = self.entry else {
-            let instead = if self.exported_functions.is_empty() {
-                "it exports no function".to_owned()
+    fn exports(&self) -> Result<Exports, Refused> {
+        let mut exports = Exports::new(Kind::Module);
+        for (name, index) in &self.exports {
+            let at = usize::try_from(*index).map_err(|_| Refused::Invalid)?;
+            let index = *self.functions.get(at).ok_or(Refused::Invalid)?;
+            let function = function_type(&self.types, index)?;
+            if name == ENTRY && function.params().is_empty() && function.results().is_empty() {
+                exports.commands.push(Wasi::Preview1);
             } else {
-                format!(
-                    "it exports {}, but no function {ENTRY:?}",
-                    self.exported_functions
-                )
-            };
-            return refuse(format!("it is not a command: {instead}"));
-        };
-        if !matches!(kind, ExternalKind::Func | ExternalKind::FuncExact) {
-            let what = noun(kind);
-            return refuse(format!(
-                "it is not a command: {ENTRY:?} is a {what}, not a function"
-            ));
+                exports.push(|| Function {
+                    name: name.clone(),
+                    params: described_types(function.params()),
+                    results: described_types(function.results()),
+                });
+            }
         }
-        let at = usize::try_from(index).map_err(|_| Refused::Invalid)?;
-        let function = function_type(
-            &self.types,
-            *self.functions.get(at).ok_or(Refused::Invalid)?,
-        )?;
-        if function.params().is_empty() && function.results().is_empty() {
-            return Ok(());
-        }
-        refuse(format!(
-            "it is not a command: {ENTRY:?} is {}, but must be () -> ()",
-            signature((function.params(), function.results()))
-        ))
+        Ok(exports)
     }
+}
+
+fn described_types(types: &[ValType]) -> Vec<Type> {
+    let described = |item: &ValType| Type {
+        text: item.to_string(),
+        has_text: match item {
+            ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 => true,
+            ValType::V128 | ValType::Ref(_) => false,
+        },
+    };
+    types.iter().map(described).collect()
 }
 
 /// The type of this index; a module that has none or another kind there is not valid.
