@@ -38,6 +38,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::yield_now;
 
 /// How long mounting and making the cgroup may take.
 const PREPARE_DEADLINE: Duration = Duration::from_secs(60);
@@ -89,7 +90,10 @@ pub(crate) struct ExecArgs {
 pub(crate) async fn create(shared: &Shared, args: CreateArgs) -> Result<Created, Error> {
     let mut trace = Recorder::default();
     trace.note("lower config.json");
-    let (plan, place) = decide(shared, &args)?;
+    let plan = lower(shared, &args).await?;
+    let place = place(shared, &args, &plan)?;
+    // The event loop's others first: what follows writes files.
+    yield_now().await;
     make(shared, args, (plan, place), trace).await
 }
 
@@ -164,37 +168,51 @@ struct Waiting {
     gate: SyncSocket,
 }
 
-fn decide(shared: &Shared, args: &CreateArgs) -> Result<(Plan, Place), Error> {
+async fn lower(shared: &Shared, args: &CreateArgs) -> Result<Plan, Error> {
     let config = args.bundle.join("config.json");
     let bytes =
         config::read(&config).map_err(|e| Error::host(format!("read {}", config.display()), e))?;
-    let bundle = text(&args.bundle)?;
-    let mounted = args.bundle.join("rootfs");
-    let has_mounts = !args.mounts.is_empty();
-    let inputs = hull_plan::Inputs {
-        config: &bytes,
-        bundle,
-        id: &args.id,
-        namespace: &shared.namespace,
-        rootfs: has_mounts.then(|| text(&mounted)).transpose()?,
-        no_pivot: args.options.no_pivot_root,
-        terminal: args.streams.terminal,
+    let bundle = text(&args.bundle)?.to_owned();
+    let rootfs = match args.mounts.as_slice() {
+        [] => None,
+        _ => Some(text(&args.bundle.join("rootfs"))?.to_owned()),
     };
-    let plan = hull_plan::lower(&inputs, &shared.facts).map_err(invalid)?;
+    let (id, namespace, facts) = (args.id.clone(), shared.namespace.clone(), shared.facts);
+    let (no_pivot, terminal) = (args.options.no_pivot_root, args.streams.terminal);
+    let plan = config::work_on(bytes, move |config| {
+        let inputs = hull_plan::Inputs {
+            config,
+            bundle: &bundle,
+            id: &id,
+            namespace: &namespace,
+            rootfs: rootfs.as_deref(),
+            no_pivot,
+            terminal,
+        };
+        hull_plan::lower(&inputs, &facts)
+    });
+    let plan = plan
+        .await
+        .map_err(|e| Error::host(format!("lower {}", config.display()), e))?
+        .map_err(invalid)?;
     if args.options.systemd_cgroup && plan.scope.is_none() {
         return Err(Error::Invalid(format!(
             "linux.cgroupsPath: {:?}: expected slice:prefix:name, because of option systemd_cgroup",
             plan.cgroups_path
         )));
     }
+    Ok(plan)
+}
+
+fn place(shared: &Shared, args: &CreateArgs, plan: &Plan) -> Result<Place, Error> {
     let cgroup = shared
         .layout
         .place(&plan.cgroups_path, plan.scope.as_ref())?;
-    let place = Place {
+    Ok(Place {
         id: args.id.clone(),
         bundle: args.bundle.clone(),
         rootfs: PathBuf::from(&plan.root.path),
-        rootfs_mounted: has_mounts,
+        rootfs_mounted: !args.mounts.is_empty(),
         cgroup,
         keyring: (!args.options.no_new_keyring).then(|| format!("_ses.{}", args.id)),
         io_owner: (args.options.io_uid, args.options.io_gid),
@@ -202,10 +220,9 @@ fn decide(shared: &Shared, args: &CreateArgs) -> Result<(Plan, Place), Error> {
         pod_files: None,
         observed: Some(observe::directory(&shared.namespace, &args.id)),
         compiling: Arc::default(),
-        layers: crate::wasm::layers(&plan, &args.mounts, &crate::state_file::state_dir()),
+        layers: crate::wasm::layers(plan, &args.mounts, &crate::state_file::state_dir()),
         image_module: Arc::default(),
-    };
-    Ok((plan, place))
+    })
 }
 
 /// Where clients that choose a directory for state look for the container: below its namespace and id, as

@@ -40,7 +40,7 @@ pub(crate) async fn watched<F: Future>(what: &'static str, task: F) -> F::Output
     poll_fn(|context| {
         let before = Moment::now(schedstat);
         let polled: Poll<F::Output> = task.as_mut().poll(context);
-        note(what, Moment::now(schedstat).since(&before));
+        note(what, before, Moment::now(schedstat));
         polled
     })
     .await
@@ -99,10 +99,17 @@ fn waiting(schedstat: &File) -> Duration {
     Duration::from_nanos(nanoseconds.unwrap_or_default())
 }
 
-fn note(what: &str, held: Duration) {
+fn note(what: &str, before: Moment, after: Moment) {
+    let held = after.since(&before);
     let nanoseconds = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
     if LONGEST.fetch_max(nanoseconds, Ordering::Relaxed) < nanoseconds {
-        log::info!("longest turn: {} µs, {what}", held.as_micros());
+        let ran = after.ran.saturating_sub(before.ran);
+        log::info!(
+            "longest turn: {} µs, {what}, which ran for {} µs and waited {} times",
+            held.as_micros(),
+            ran.as_micros(),
+            after.waits - before.waits
+        );
     }
 }
 

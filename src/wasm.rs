@@ -18,8 +18,8 @@ use crate::error::Error;
 use crate::launch::Place;
 use crate::observe::{self, About};
 use hull_abi::{
-    Blame, Entry, FromInit, HostJob, Plan, Process, SetupError, Step, ToInit, WasmJob, WasmRequest,
-    World,
+    Blame, Entry, FromInit, HostJob, Plan, Process, Proposal, SetupError, Step, ToInit, WasmJob,
+    WasmRequest, World,
 };
 use hull_artifact::{Boot, CompilerIdentity, EngineId, Exports, Found, Key, ModuleDigest, Store};
 use hull_launcher::client::{ChildProcess, SyncSocket};
@@ -118,6 +118,8 @@ struct Order<'a> {
     tools: &'a Tools,
     client: Client<'a>,
     module: &'a Module,
+    /// What the compiler takes for it beside what it takes for everyone.
+    proposals: &'a [Proposal],
 }
 
 /// On whose behalf the compiler runs.
@@ -229,6 +231,7 @@ impl<'a> Asking<'a> {
             tools,
             client,
             module,
+            proposals: &guest.plan.wasm.proposals,
         };
         let artifact = order.artifact(flaw).await?;
         self.hand_over(order, &artifact, sync).await
@@ -322,7 +325,11 @@ async fn last_words(sync: &SyncSocket) -> Error {
 
 impl Order<'_> {
     fn key(&self) -> Key {
-        Key::new(&self.module.digest, &self.tools.engine)
+        Key::new(&self.module.digest, &self.engine())
+    }
+
+    fn engine(&self) -> EngineId {
+        self.tools.engine.with(&Proposal::list(self.proposals))
     }
 
     /// What is in the store, or what is there after compiling. `flaw` is what the process has found

@@ -1,12 +1,35 @@
-//! Reading config.json.
+//! Reading config.json, and working on it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::thread;
+use tokio::sync::oneshot;
 
 /// Largest file that is read. Real ones have some 10 KiB.
 const LIMIT: u64 = 16 << 20;
+
+/// Up to here, the work on a config takes a millisecond or two.
+const SHORT: usize = 64 << 10;
+
+/// Does some work on the bytes of a config: at once or, where the event loop would stand still for long, on a
+/// thread that ends with the work.
+///
+/// # Errors
+/// When there can be no such thread.
+pub(super) async fn work_on<T: Send + 'static>(
+    config: Vec<u8>,
+    work: impl FnOnce(&[u8]) -> T + Send + 'static,
+) -> io::Result<T> {
+    if config.len() <= SHORT {
+        return Ok(work(&config));
+    }
+    let (reply, result) = oneshot::channel();
+    // Nobody may wait any more.
+    thread::Builder::new().spawn(move || drop(reply.send(work(&config))))?;
+    result.await.map_err(io::Error::other)
+}
 
 /// Reads a file that whoever made the bundle may have replaced by anything: a FIFO, on which a plain
 /// open would wait for ever, a device, or something without an end.
@@ -32,6 +55,16 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use nix::sys::stat::Mode;
+
+    #[tokio::test]
+    async fn work_on_a_large_config_is_done_elsewhere() {
+        let here = thread::current().id();
+        for (len, is_here) in [(0, true), (SHORT, true), (SHORT + 1, false)] {
+            let work = move |config: &[u8]| (config.len(), thread::current().id() == here);
+            let done = work_on(vec![b' '; len], work).await.unwrap();
+            assert_eq!(done, (len, is_here));
+        }
+    }
 
     #[test]
     fn only_regular_files_of_a_sane_size_are_read() {

@@ -7,6 +7,7 @@ use crate::launch::killed;
 use hull_abi::{Blame, FromInit, HostJob, SetupError, Step, ToInit, WasmJob};
 use hull_artifact::EngineId;
 use hull_launcher::client::Job;
+use hull_plan::CompilerTask;
 use jail::{Jail, Verdict};
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -34,7 +35,7 @@ pub(super) async fn run(order: Order<'_>) -> Result<File, Error> {
     };
     let job = HostJob::Wasm(WasmJob::Compile {
         store: utf8(&order.shared.wasm.store)?,
-        engine: order.tools.engine.to_string(),
+        engine: order.engine().to_string(),
         digest: *order.module.digest.as_bytes(),
         program: order.module.program.clone(),
         source,
@@ -73,13 +74,14 @@ async fn compile(order: Order<'_>, limits: jail::Limits, copy: OwnedFd) -> Resul
         tools,
         client,
         module,
+        proposals,
     } = order;
     let _turn = turn(shared, client).await?;
     let began = Instant::now();
     let artifact = output()?;
     let jail = Jail {
         client,
-        ask_id: false,
+        task: CompilerTask::Compile(proposals),
         compiler: clone(&tools.compiler)?,
         stdin: Some(copy),
         stdout: clone(&artifact)?,
@@ -119,7 +121,7 @@ pub(super) async fn ask_engine(
     let answer = output()?;
     let jail = Jail {
         client,
-        ask_id: true,
+        task: CompilerTask::Id,
         compiler: clone(compiler)?,
         stdin: None,
         stdout: clone(&answer)?,

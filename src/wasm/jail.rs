@@ -9,7 +9,7 @@ use crate::daemon::Shared;
 use crate::error::Error;
 use crate::launch::{self, Ended, Inner, Place};
 use hull_abi::{ContainerId, FdRole};
-use hull_plan::CompileInputs;
+use hull_plan::{CompileInputs, CompilerTask};
 use hull_sys::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
@@ -48,8 +48,7 @@ pub(super) struct Limits {
 pub(super) struct Jail<'a> {
     /// On whose behalf it runs.
     pub(super) client: Client<'a>,
-    /// Whether it is only asked for its engine id.
-    pub(super) ask_id: bool,
+    pub(super) task: CompilerTask<'a>,
     pub(super) compiler: OwnedFd,
     pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: OwnedFd,
@@ -85,7 +84,7 @@ pub(super) async fn run(shared: &Shared, jail: Jail<'_>) -> Result<Verdict, Erro
     let plan = hull_plan::compile_plan(&CompileInputs {
         cgroups_path: &cgroups_path,
         root: &root.to_string_lossy(),
-        ask_id: jail.ask_id,
+        task: jail.task,
         cpus: limits.cpus,
         memory_bytes: limits.memory,
         seconds: limits.time.as_secs(),

@@ -41,7 +41,7 @@ pub use sync::{FromInit, ToInit, WasmRequest};
 pub use trace::{Mark, Moments, TRACE_ANNOTATION, TRACE_FILE, Trace, Who};
 pub use wasm::{
     ContentSource, Entry, HttpSettings, ImageModule, MAX_CONCURRENCY, NameFiles, Net, NetRule,
-    Payload, Peer, Preopen, RUNNER_FDS, RunnerConfig, WasmSettings, World,
+    Payload, Peer, Preopen, Proposal, RUNNER_FDS, RunnerConfig, WasmSettings, World,
 };
 
 use serde::{Serialize, de::DeserializeOwned};

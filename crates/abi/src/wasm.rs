@@ -83,6 +83,9 @@ pub enum Entry {
 pub struct WasmSettings {
     /// How the guest is run.
     pub world: World,
+    /// Proposals that the compiler takes for it beside those that it takes for everyone, each once and in the
+    /// order of [`Proposal::ALL`].
+    pub proposals: Vec<Proposal>,
     /// The directories that the guest may open, instead of the root and every volume.
     pub preopens: Option<Vec<Preopen>>,
     /// Whom it may talk to.
@@ -99,6 +102,50 @@ pub struct WasmSettings {
     pub no_backtrace: bool,
     /// For servers.
     pub http: HttpSettings,
+}
+
+/// A proposal for WebAssembly that is not finished: compiled only for who asks for it, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Proposal {
+    /// [Memories in pages of one byte](https://github.com/WebAssembly/custom-page-sizes).
+    CustomPageSizes,
+    /// [128-bit arithmetic](https://github.com/WebAssembly/wide-arithmetic).
+    WideArithmetic,
+}
+
+impl Proposal {
+    /// All of them, in the order of their names.
+    pub const ALL: [Self; 2] = [Self::CustomPageSizes, Self::WideArithmetic];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CustomPageSizes => "custom-page-sizes",
+            Self::WideArithmetic => "wide-arithmetic",
+        }
+    }
+
+    /// Names with commas between them, as `hull-wasmc compile` takes them.
+    #[must_use]
+    pub fn list(proposals: &[Self]) -> String {
+        let names: Vec<&str> = proposals.iter().map(|proposal| proposal.name()).collect();
+        names.join(",")
+    }
+
+    /// Every choice of them, none at all first.
+    #[must_use]
+    pub fn choices() -> Vec<Vec<Self>> {
+        Self::ALL
+            .iter()
+            .fold(vec![Vec::new()], |choices, proposal| {
+                let with = choices
+                    .iter()
+                    .map(|choice| [choice.as_slice(), &[*proposal]].concat());
+                let with: Vec<_> = with.collect();
+                [choices, with].concat()
+            })
+    }
 }
 
 /// How a guest is run.

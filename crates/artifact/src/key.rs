@@ -37,6 +37,16 @@ impl EngineId {
         Ok(Self(line.to_owned()))
     }
 
+    /// The same engine with further proposals switched on: what it makes is nobody else's. `names` are in the
+    /// order of the compiler's, and short.
+    #[must_use]
+    pub fn with(&self, names: &str) -> Self {
+        if names.is_empty() {
+            return self.clone();
+        }
+        Self(format!("{self} +{names}"))
+    }
+
     /// The line without its end.
     #[must_use]
     pub fn as_str(&self) -> &str {

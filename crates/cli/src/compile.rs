@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
+use hull_abi::Proposal;
 use hull_artifact::{Exports, Found, Key, MAX_MODULE, ModuleDigest, Store, digest, verify};
 use serde::Serialize;
 
@@ -22,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   hull compile app.wasm
   hull compile --json app.wasm | jq .key
+  hull compile --features wide-arithmetic app.wasm
   hull compile --namespace k8s.io registry.example/app:1
 
 What is no file is the full name of an image that containerd has, with a Wasm layer. The module is compiled for this machine, unless that was done before, and kept where the shim looks for
@@ -38,9 +40,20 @@ pub(crate) struct CompileArgs {
     #[command(flatten)]
     containerd: Containerd,
 
+    /// The proposals for WebAssembly that the container's annotation features names.
+    #[arg(long, value_name = "NAME,…", value_parser = proposals)]
+    features: Option<Proposals>,
+
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Not a `Vec`, which clap would take for several arguments.
+type Proposals = Box<[Proposal]>;
+
+fn proposals(names: &str) -> Result<Proposals, String> {
+    hull_plan::wasm_proposals(names).map(Vec::into_boxed_slice)
 }
 
 /// What came of it.
@@ -92,6 +105,7 @@ impl Subject {
 pub(crate) fn run(args: &CompileArgs) -> Result<ExitCode, Error> {
     let what = format!("compile: {}", args.subject.display());
     let subject = Subject::of(&args.subject);
+    let proposals = args.features.clone().unwrap_or_default();
     let (path, wanted) = match &subject {
         Subject::File(path) => {
             let wanted = Wanted::module("compile", path)?;
@@ -107,13 +121,14 @@ pub(crate) fn run(args: &CompileArgs) -> Result<ExitCode, Error> {
             (path, wanted)
         }
     };
+    let wanted = wanted.with_proposals(&proposals);
     let file = File::open(&path).map_err(|error| Error::new(what.as_str(), error))?;
     let digest = digest(&file, MAX_MODULE).map_err(|error| Error::new(what.as_str(), error))?;
-    let before = stored(&digest);
+    let before = stored(&digest, &proposals);
     let began = Instant::now();
     let created = session::create_only(&wanted);
     let milliseconds = began.elapsed().as_millis();
-    let (key, artifact) = match (created, stored(&digest)) {
+    let (key, artifact) = match (created, stored(&digest, &proposals)) {
         (Ok(_), Some(found)) => found,
         // A library has nothing to start; its functions are called by their names.
         (Err(error), Some(found)) if error.is_not_executable() && is_library(&found) => found,
@@ -179,9 +194,9 @@ fn is_library((key, artifact): &(Key, File)) -> bool {
 }
 
 /// The artifact that is in the store for a module, if any.
-fn stored(module: &ModuleDigest) -> Option<(Key, File)> {
+fn stored(module: &ModuleDigest, proposals: &[Proposal]) -> Option<(Key, File)> {
     let store = Store::existing(&cache::place()).ok()??;
-    let engine = engine(&store)?;
+    let engine = engine(&store)?.with(&Proposal::list(proposals));
     let key = Key::new(module, &engine);
     match store.open(&key).ok()? {
         Found::Good(file) => Some((key, file)),

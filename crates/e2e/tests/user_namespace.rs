@@ -5,10 +5,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use hull_e2e::apart::mountinfo;
 use hull_e2e::{
-    Case, Container, HookKind, Lab, Ran, Spec, Streams, in_own_mounts, is_one_clear_line, procfs,
+    Case, Container, HookKind, Lab, Ran, Spec, Streams, eventually, in_own_mounts,
+    is_one_clear_line, procfs,
 };
 use serde_json::json;
 
@@ -505,12 +507,36 @@ fn hooks_run_as_in_any_container() {
 #[test]
 fn wasm_runs_in_it() {
     let lab = Lab::wasm();
-    let spec = mapped(["/wasm/output.wasm"]).user(1000, 1000);
-    for _ in 0..2 {
+    for (program, out) in [
+        ("/wasm/output.wasm", "out\n"),
+        ("/wasm/output.wasm", "out\n"),
+        ("/wasm/component.wasm", "hello from a component\n"),
+    ] {
+        let spec = mapped([program]).user(1000, 1000);
         let mut c = container(&lab, &spec, Streams::OUTPUT);
         let ran = c.run_to_end();
-        assert_eq!((ran.status, ran.stdout.as_str()), (0, "out\n"), "{ran:?}");
+        assert_eq!((ran.status, ran.stdout.as_str()), (0, out), "{ran:?}");
     }
+}
+
+#[test]
+fn wasm_serves_in_it() {
+    let lab = Lab::wasm();
+    let spec = mapped(["/wasm/http.wasm"]).user(1000, 1000);
+    let c = container(&lab, &spec, Streams::OUTPUT);
+    c.run();
+    let next = AtomicU32::new(0);
+    let hello = eventually("it answers", || {
+        let client = ["wget", "-q", "-O", "-", "http://127.0.0.1:8080/"];
+        let ran = c.exec(
+            &format!("get{}", next.fetch_add(1, Ordering::Relaxed)),
+            client,
+        );
+        (ran.status == 0).then_some(ran.stdout)
+    });
+    assert_eq!(hello, "hello from wasi:http 0.2\n");
+    c.kill(15).unwrap();
+    assert_eq!(c.wait(), 143);
 }
 
 /// containerd 1.6 copies the snapshot and gives it to the mapped ids.

@@ -272,6 +272,26 @@ fn a_handler_has_what_a_command_has() {
 }
 
 #[test]
+fn what_annotations_say_of_requests_holds() {
+    let lab = Lab::wasm();
+    let with = |what: &str, value: &str| {
+        Spec::new([P2]).annotation(&format!("io.containerd.hull.wasm.http.{what}"), value)
+    };
+    let c = serving(&lab, &with("request-timeout", "500ms"));
+    let late = "wget: server returned error: HTTP/1.1 504 Gateway Timeout\n";
+    assert_eq!(get(&c, "/sleep"), late);
+    let c = serving(&lab, &with("max-body", "4"));
+    let post = |body: &str| {
+        let post = ["wget", "-q", "-O", "-", "--post-data", body, &url("/")];
+        let ran = c.exec(&format!("post-{body}"), post);
+        ran.stdout + &ran.stderr
+    };
+    assert_eq!(post("four"), "hello from wasi:http 0.2\n");
+    let refused = post("fiver");
+    assert!(refused.contains("413 Payload Too Large"), "{refused}");
+}
+
+#[test]
 fn instances_get_no_more_memory_than_the_container_has() {
     let lab = Lab::wasm();
     let mib = |mib: u64| Spec::new([P2]).resource("memory/limit", mib << 20);
@@ -286,7 +306,8 @@ fn instances_get_no_more_memory_than_the_container_has() {
 #[test]
 fn containerd_stops_it_as_any_container() {
     let case = Case::wasm();
-    let id = case.run_detached(&["--null-io"], &[P2]);
+    // Under containerd's own filter of system calls.
+    let id = case.run_detached(&["--null-io", "--seccomp"], &[P2]);
     let hello = ["wget", "-q", "-O", "-", "http://127.0.0.1:8080/"];
     eventually("it answers", || {
         let got = case.exec(&id, &hello).stdout;

@@ -210,6 +210,8 @@ fn seccomp_profile_of_containerd_lets_it_run() {
             "{}",
             out.stderr
         );
+        let out = case.run(flags, &["/wasm/component.wasm"]).ok();
+        assert_eq!(out, "hello from a component\n");
         let out = case.run(flags, &["/wasm/clock.wasm"]).ok();
         assert!(out.contains("random differs"), "{out}");
     }

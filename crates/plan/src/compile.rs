@@ -10,7 +10,7 @@ mod filter;
 use crate::device_rules::DENY_ALL;
 use hull_abi::{
     Attributes, CapabilitySets, Cpu, HookState, Hooks, IdMaps, Memory, NamespaceKind,
-    NamespacePlan, Payload, Plan, Process, Resources, Rlimit, Root, User,
+    NamespacePlan, Payload, Plan, Process, Proposal, Resources, Rlimit, Root, User,
 };
 
 /// User and group of every compiler. They own no file and no other process: above all ranges that
@@ -32,6 +32,15 @@ const OOM_SCORE: i32 = 500;
 /// Period of the CPU quota, in µs, the kernel's default.
 const PERIOD_US: u32 = 100_000;
 
+/// What a compiler is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompilerTask<'a> {
+    /// Its engine id.
+    Id,
+    /// An artifact, with these proposals.
+    Compile(&'a [Proposal]),
+}
+
 /// What a compilation depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct CompileInputs<'a> {
@@ -39,8 +48,8 @@ pub struct CompileInputs<'a> {
     pub cgroups_path: &'a str,
     /// Absolute path of an empty directory on the host, the root of its file system.
     pub root: &'a str,
-    /// Whether the compiler is only asked for its engine id.
-    pub ask_id: bool,
+    /// What the compiler is asked for.
+    pub task: CompilerTask<'a>,
     /// How many processors it may keep busy; 0 counts as 1.
     pub cpus: u32,
     /// Memory that it may use, its output included, in bytes.
@@ -101,10 +110,19 @@ fn namespaces() -> Vec<NamespacePlan> {
 }
 
 fn process(inputs: &CompileInputs<'_>) -> Process {
-    let mode = if inputs.ask_id { "--id" } else { "compile" };
+    let mut args = vec!["hull-wasmc".to_owned()];
+    match inputs.task {
+        CompilerTask::Id => args.push("--id".to_owned()),
+        CompilerTask::Compile(proposals) => {
+            args.push("compile".to_owned());
+            if !proposals.is_empty() {
+                args.push(Proposal::list(proposals));
+            }
+        }
+    }
     Process {
         payload: Payload::Compile,
-        args: vec!["hull-wasmc".to_owned(), mode.to_owned()],
+        args,
         env: vec![format!("RAYON_NUM_THREADS={}", inputs.cpus.max(1))],
         cwd: "/".to_owned(),
         terminal: false,

@@ -37,10 +37,11 @@ mod unsupported;
 mod wasm;
 
 pub use capabilities::names as capability_names;
-pub use compile::{CompileInputs, compile_plan};
+pub use compile::{CompileInputs, CompilerTask, compile_plan};
 pub use hold::{PodInputs, PodNetwork, PodUsers, lower_pod};
 pub use invalid::Invalid;
 pub use lower::{lower, lower_exec, lower_resources};
+pub use wasm::{FEATURES as WASM_FEATURES, proposals as wasm_proposals};
 
 use hull_abi::ContainerId;
 

@@ -1,8 +1,11 @@
 //! The annotations `io.containerd.hull.wasm.*`: how the Wasm processes of a container are run.
 
+mod features;
 mod net;
 mod preopens;
 mod units;
+
+pub use features::parse as proposals;
 
 use crate::Invalid;
 use crate::paths::clean;
@@ -13,9 +16,13 @@ use oci_spec::runtime::Spec;
 /// What all of them begin with.
 const PREFIX: &str = "io.containerd.hull.wasm.";
 
+/// The one that names [proposals].
+pub const FEATURES: &str = "io.containerd.hull.wasm.features";
+
 /// The rest of their names.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "world",
+    "features",
     "preopens",
     "net",
     "timeout",
@@ -61,6 +68,7 @@ fn set(settings: &mut WasmSettings, name: &str, value: &str) -> Result<(), Strin
     let http = &mut settings.http;
     match name {
         "world" => settings.world = world(value)?,
+        "features" => settings.proposals = features::parse(value)?,
         "preopens" => settings.preopens = Some(preopens::parse(value)?),
         "net" => settings.net = net::parse(value)?,
         "timeout" => settings.timeout_ms = Some(units::duration(value, 1)?),

@@ -5,7 +5,7 @@ mod bpf;
 
 use bpf::{Call, run, verify};
 use hull_abi::Seccomp;
-use hull_plan::{CompileInputs, compile_plan};
+use hull_plan::{CompileInputs, CompilerTask, compile_plan};
 use std::collections::BTreeSet;
 use syscalls::x86_64::Sysno;
 
@@ -20,7 +20,7 @@ fn filter() -> Seccomp {
     let plan = compile_plan(&CompileInputs {
         cgroups_path: "/c",
         root: "/r",
-        ask_id: false,
+        task: CompilerTask::Compile(&[]),
         cpus: 1,
         memory_bytes: 1 << 30,
         seconds: 1,

@@ -5,10 +5,19 @@ use crate::fault::Fault;
 use hull_artifact::Kind;
 use wasmtime::{Engine, OptLevel, Strategy};
 
-/// The engine that compiles. What is set here shapes the code only; everything that the runner must
-/// agree with is in `hull-wasm-engine`.
-pub(crate) fn engine() -> Result<Engine, Fault> {
+/// The engine that compiles, with these proposals switched on, whose names have commas between them. What is
+/// set here shapes the code only; everything that the runner must agree with is in `hull-wasm-engine`.
+pub(crate) fn engine(proposals: Option<&str>) -> Result<Engine, Fault> {
     let mut config = hull_wasm_engine::config();
+    for name in proposals.into_iter().flat_map(|names| names.split(',')) {
+        let known = hull_wasm_engine::ON_REQUEST
+            .iter()
+            .find(|known| known.0 == name);
+        let (_, switch_on) = known.ok_or_else(|| {
+            Fault::Host(format!("{name:?} is no proposal that can be switched on"))
+        })?;
+        switch_on(&mut config);
+    }
     config
         .strategy(Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
@@ -19,9 +28,9 @@ pub(crate) fn engine() -> Result<Engine, Fault> {
 }
 
 /// Checks and compiles a Wasm file: its artifact, and behind that what it can be run as.
-pub(crate) fn compile(wasm: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(crate) fn compile(wasm: &[u8], proposals: Option<&str>) -> Result<Vec<u8>, Fault> {
     let exports = check::check(wasm)?;
-    let engine = engine()?;
+    let engine = engine(proposals)?;
     let artifact = match exports.kind {
         Kind::Module => engine.precompile_module(wasm),
         Kind::Component => engine.precompile_component(wasm),

@@ -6,7 +6,7 @@
 //!
 //! - `hull-wasmc --id` prints one line that stands for version and settings of the engine and for
 //!   the processor's features: artifacts are exchangeable exactly where these lines are equal.
-//! - `hull-wasmc compile` reads a Wasm file, a core module or a component, from its standard input
+//! - `hull-wasmc compile [PROPOSAL,…]` reads a Wasm file, a core module or a component, from its standard input
 //!   and writes the artifact to its standard output.
 //!
 //! Exit status 0 means that the output is complete, 1 that the Wasm file is to blame and 2 that the
@@ -48,19 +48,22 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Fault> {
     let mut args = std::env::args_os().skip(1);
-    let (mode, more) = (args.next(), args.next());
-    match (mode.as_deref().and_then(OsStr::to_str), more) {
-        (Some("--id"), None) => {
-            let id = id::id(&compile::engine()?);
+    let mode = args.next();
+    let mode = mode.as_deref().and_then(OsStr::to_str);
+    match (mode, args.next(), args.next()) {
+        (Some("--id"), None, None) => {
+            let id = id::id(&compile::engine(None)?);
             put(format!("{id}\n").as_bytes(), "writing the id")
         }
-        (Some("compile"), None) => {
-            let artifact = compile::compile(&module()?)?;
+        (Some("compile"), proposals, None) => {
+            let proposals = proposals.as_deref().map(OsStr::to_string_lossy);
+            let artifact = compile::compile(&module()?, proposals.as_deref())?;
             check_size(artifact.len())?;
             put(&artifact, "writing the artifact")
         }
         _ => Err(Fault::Host(
-            "usage: hull-wasmc --id | hull-wasmc compile <module.wasm >artifact".to_owned(),
+            "usage: hull-wasmc --id | hull-wasmc compile [PROPOSAL,...] <module.wasm >artifact"
+                .to_owned(),
         )),
     }
 }

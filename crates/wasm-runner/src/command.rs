@@ -59,9 +59,13 @@ fn limit_time(config: &RunnerConfig) -> Result<(), Failure> {
         .map_err(|errno| Failure::internal("cannot set the time limit", errno))
 }
 
-/// What annotations change about the engine. None of it is part of an artifact.
+/// The engine takes whatever the compiler may have been asked to take; what annotations change about it is
+/// no part of an artifact.
 pub(crate) fn engine_config(settings: &WasmSettings) -> Config {
     let mut config = hull_wasm_engine::config();
+    for (_, switch_on) in hull_wasm_engine::ON_REQUEST {
+        switch_on(&mut config);
+    }
     if let Some(stack) = settings.stack.and_then(|bytes| usize::try_from(bytes).ok()) {
         config
             .max_wasm_stack(stack)

@@ -5,6 +5,7 @@
 //! present compiler look like.
 
 use crate::tool;
+use hull_abi::Proposal;
 use hull_artifact::{Description, Found, Key, Store, describe};
 use serde::Serialize;
 
@@ -27,9 +28,9 @@ pub(super) enum Made {
     Unknown,
 }
 
-/// The present compiler's mark.
+/// The present compiler's marks, one for each choice of proposals.
 #[derive(Debug)]
-pub(super) struct Present(Description);
+pub(super) struct Present(Vec<Description>);
 
 impl Present {
     /// Asks `hull-wasmc`.
@@ -40,18 +41,27 @@ impl Present {
         let compiler =
             tool::sibling("hull-wasmc").ok_or("hull-wasmc is neither beside hull nor in $PATH")?;
         let failed = |why: String| format!("{}: {why}", compiler.display());
-        let answer = tool::ask(&compiler, &["compile"], SAMPLE).map_err(failed)?;
-        if !answer.status.success() {
-            return Err(failed(format!("it ended with {}", answer.status)));
-        }
-        describe(&answer.output)
-            .map(Self)
-            .ok_or_else(|| failed("what it makes is no artifact".to_owned()))
+        let marks = Proposal::choices().into_iter().map(|proposals| {
+            let names = Proposal::list(&proposals);
+            let args: Vec<&str> = ["compile", &names]
+                .into_iter()
+                .filter(|arg| !arg.is_empty())
+                .collect();
+            let answer = tool::ask(&compiler, &args, SAMPLE).map_err(failed)?;
+            if !answer.status.success() {
+                return Err(failed(format!("it ended with {}", answer.status)));
+            }
+            describe(&answer.output)
+                .ok_or_else(|| failed("what it makes is no artifact".to_owned()))
+        });
+        Ok(Self(marks.collect::<Result<_, _>>()?))
     }
 
     fn made(&self, artifact: Option<&Description>) -> Made {
         match artifact {
-            Some(artifact) if artifact.engine == self.0.engine => Made::Current,
+            Some(artifact) if self.0.iter().any(|mark| mark.engine == artifact.engine) => {
+                Made::Current
+            }
             Some(_) | None => Made::Stale,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
+use hull_abi::Proposal;
 use hull_artifact::{CompilerIdentity, EngineId, Entry, ImageId, Key, ModuleDigest, Store};
 
 use super::{Connection, block_on};
@@ -92,11 +93,11 @@ fn choose(remembered: Vec<(ImageId, ModuleDigest)>, is_gone: impl Fn(&ImageId) -
 impl Unused {
     /// The artifacts that the present compiler made of these modules.
     pub(crate) fn keys(&self, store: &Store) -> HashSet<Key> {
-        let engine = engine(store);
+        let Some(engine) = engine(store) else {
+            return HashSet::new();
+        };
         let modules = self.modules.iter();
-        modules
-            .filter_map(|module| Some(Key::new(module, engine.as_ref()?)))
-            .collect()
+        modules.flat_map(|module| keys(module, &engine)).collect()
     }
 
     /// Those of them that nobody has used for a day. Containers may have the same module as a file, of which
@@ -122,13 +123,19 @@ impl Unused {
         let Ok(entries) = store.entries() else { return };
         let left: HashSet<Key> = entries.iter().map(|entry| entry.key).collect();
         let is_left = |module: &ModuleDigest| {
-            self.modules.contains(module) && left.contains(&Key::new(module, engine))
+            self.modules.contains(module) && keys(module, engine).any(|key| left.contains(&key))
         };
         for (image, _) in self.images.iter().filter(|(_, module)| !is_left(module)) {
             // It is forgotten next time otherwise.
             drop(store.forget_image(image));
         }
     }
+}
+
+/// What the artifacts of a module may be called.
+fn keys(module: &ModuleDigest, engine: &EngineId) -> impl Iterator<Item = Key> {
+    let choices = Proposal::choices().into_iter();
+    choices.map(move |proposals| Key::new(module, &engine.with(&Proposal::list(&proposals))))
 }
 
 fn is_idle(entry: &Entry) -> bool {

@@ -3,7 +3,7 @@
 use super::text::Section;
 use crate::layout::Row;
 use crate::units::exact_bytes as bytes;
-use hull_abi::{HttpSettings, Net, NetRule, Peer, Preopen, WasmSettings, World};
+use hull_abi::{HttpSettings, Net, NetRule, Peer, Preopen, Proposal, WasmSettings, World};
 
 /// Only what differs from the defaults.
 pub(super) fn section(settings: &WasmSettings) -> Section {
@@ -14,6 +14,10 @@ pub(super) fn section(settings: &WasmSettings) -> Section {
     };
     let rows = [
         ("world", world),
+        (
+            "proposals",
+            (!settings.proposals.is_empty()).then(|| Proposal::list(&settings.proposals)),
+        ),
         ("directories", settings.preopens.as_deref().map(directories)),
         ("network", net(&settings.net)),
         ("ends after", settings.timeout_ms.map(milliseconds)),

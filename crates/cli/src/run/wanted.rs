@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use hull_abi::ContainerId;
+use hull_abi::{ContainerId, Proposal};
 use hull_client::{Spec, Streams};
 
 use super::args::ContainerArgs;
@@ -102,6 +102,18 @@ impl Wanted {
     #[must_use]
     pub(crate) fn traced(self) -> Self {
         let spec = self.spec.annotation(hull_abi::TRACE_ANNOTATION, "yes");
+        Self { spec, ..self }
+    }
+
+    /// The same container, whose modules may use these proposals.
+    #[must_use]
+    pub(crate) fn with_proposals(self, proposals: &[Proposal]) -> Self {
+        if proposals.is_empty() {
+            return self;
+        }
+        let spec = self
+            .spec
+            .annotation(hull_plan::WASM_FEATURES, &Proposal::list(proposals));
         Self { spec, ..self }
     }
 

@@ -159,6 +159,7 @@ pub(super) const FILES: &[File] = &[
     file("wasm_files", Nothing, "what a guest sees of files"),
     file("wasm_network", Nothing, "sockets and names of guests"),
     file("wasm_settings", Nothing, "what annotations ask for"),
+    file("wasm_features", Nothing, "proposals that guests ask for"),
     file("wasm_http", Nothing, "HTTP servers"),
     file("wasm_mapping", Nothing, "where the code of components is"),
     file("wasm_refused", Nothing, "modules that are refused"),

@@ -1,7 +1,7 @@
 //! Wasm in pods.
 
 use hull_e2e::Image;
-use hull_e2e::cri::{ContainerConfig, on_each};
+use hull_e2e::cri::{ContainerConfig, PodConfig, on_each};
 use hull_e2e::procfs;
 
 use crate::SERVER;
@@ -33,5 +33,26 @@ fn wasm_runs_beside_a_native_container() {
         assert!(stats.ok().contains("workingSetBytes"));
         sleep.stop(1);
         assert_ne!(sleep.wait().0, 0);
+    });
+}
+
+/// A server is reached like any other, and what an annotation of the pod says of it is heard.
+#[test]
+fn wasm_serves_the_pod_and_the_others() {
+    on_each(|case| {
+        let annotation = "/annotations/io.containerd.hull.wasm.http.addr";
+        let config = PodConfig::new().set(annotation, "0.0.0.0:8081");
+        let pod = case.pod_with(&config);
+        let server = ContainerConfig::new(Image::Wasm, ["/wasm/http.wasm"]);
+        let server = pod.start(&server.called("server", 0));
+        server.wait_for("listening on http://0.0.0.0:8081");
+        let ask = |host: &str| format!("wget -qO- http://{host}:8081/");
+        let beside = pod.start(&ContainerConfig::shell(&ask("127.0.0.1")).called("beside", 0));
+        assert_eq!(beside.output(), "hello from wasi:http 0.2\n");
+        let other = case.pod();
+        let client = other.start(&ContainerConfig::shell(&ask(&pod.address())));
+        assert_eq!(client.output(), "hello from wasi:http 0.2\n");
+        server.stop(10);
+        assert_eq!(server.wait().0, 143);
     });
 }

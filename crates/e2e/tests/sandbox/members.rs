@@ -57,8 +57,15 @@ fn native_and_wasm_share_a_pod() {
     let ran = lab.container(&native).run_to_end();
     assert_eq!((ran.status, ran.stdout.as_str()), (0, "the-pod\n"));
     let ran = lab.container(&wasm).run_to_end();
-    assert_eq!(ran.status, 0, "{ran:?}");
-    assert!(!ran.stdout.is_empty());
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, "hello from Wasm\n"));
+    let server = lab.container(&pod.member(holder, &SHARED, ["/wasm/http.wasm"]));
+    server.run();
+    let ask = "until wget -qO- http://127.0.0.1:8080/; do sleep 0.1; done";
+    let client = pod.member(holder, &SHARED, ["sh", "-c", ask]);
+    let ran = lab.container(&client).run_to_end();
+    assert_eq!(ran.stdout, "hello from wasi:http 0.2\n");
+    server.kill_and_wait();
+    server.delete().unwrap();
 }
 
 /// Should containers be left at the end, as after a restart that went wrong, they keep their daemon.
