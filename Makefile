@@ -53,7 +53,7 @@ HULL_VM_RUN := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-vm
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build images images-full clients demo test test-programs test-full test-soak test-soak-contract fuzz vm vm-all \
+.PHONY: help deps build images images-full clients demo test test-without-release test-full test-soak test-soak-contract fuzz vm vm-all \
 	check layers bench bench-check wasmtime null-shim install clean
 
 help: ## list the targets
@@ -83,17 +83,11 @@ clients: ## build containerd 2.x, runc and crictl from their Go modules into tar
 demo: deps build images ## run containers without and with containerd and show what happens (root)
 	$(CARGO) run --quiet --locked -p hull-e2e --bin hull-demo
 
-# Linking the release binaries keeps one processor busy for ten minutes; another compiles the tests meanwhile.
+# Linking the release binaries keeps one processor busy for ten minutes; another does meanwhile what needs none of them.
 test: deps ## run every test (root)
 	@$(MAKE) --no-print-directory build & build=$$!; \
-		$(MAKE) --no-print-directory images test-programs; made=$$?; \
+		$(MAKE) --no-print-directory test-without-release; made=$$?; \
 		wait $$build && exit $$made
-ifneq ($(CLIENTS),no)
-	@$(MAKE) --no-print-directory clients || \
-		echo "test: the tests on containerd 2.x and of CRI will fail; make test CLIENTS=no leaves them out" >&2
-endif
-	$(CARGO) test --locked $(UNITS)
-	$(CARGO) test --locked -p hull-wasm-compiler
 	HULL_WASMC=$(RELEASE)/hull-wasmc $(CARGO) test --locked -p hull-wasm-runner
 	$(DEFAULT_SIGNALS) $(FOOTPRINT) $(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)
 	@echo "test: the guests in Python and JavaScript have a test of their own: make test-full" >&2
@@ -110,11 +104,16 @@ else
 	$(HULL_VM_RUN)
 endif
 
-test-programs:
-	$(CARGO) test --no-run --locked $(UNITS)
-	$(CARGO) test --no-run --locked -p hull-wasm-compiler
+# The unit tests, and what the other tests are built from.
+test-without-release: images
+	$(CARGO) test --locked $(UNITS)
+	$(CARGO) test --locked -p hull-wasm-compiler
 	$(CARGO) test --no-run --locked -p hull-wasm-runner
 	$(CARGO) test --no-run --locked -p hull-e2e
+ifneq ($(CLIENTS),no)
+	@$(MAKE) --no-print-directory clients || \
+		echo "test: the tests on containerd 2.x and of CRI will fail; make test CLIENTS=no leaves them out" >&2
+endif
 
 test-full: deps build images images-full ## run the tests of the large guests; needs Node.js 20 and Python's venv (root)
 	$(DEFAULT_SIGNALS) $(CARGO) test --locked -p hull-e2e --test wasm_full -- --test-threads=1

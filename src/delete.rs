@@ -27,9 +27,10 @@ use std::time::{Duration, Instant, SystemTime};
 const EXIT_STATUS: u32 = 137;
 
 /// How long everything that is killed may take to be gone. Only a process in uninterruptible sleep
-/// needs more than a moment. Unmounting comes after that, however it went, and takes a second at
-/// most, as does removing cgroups.
-const KILL_DEADLINE: Duration = Duration::from_secs(2);
+/// needs more than a moment, and a PID 1 that looks after orphans every two seconds only: until then an exec of
+/// a dead daemon keeps the container's init. Unmounting comes after that, however it went, and takes a second
+/// at most, as does removing cgroups.
+const KILL_DEADLINE: Duration = Duration::from_millis(2500);
 
 /// The same for a compiler, which waits for nothing but memory.
 const COMPILATION_DEADLINE: Duration = Duration::from_millis(500);
@@ -231,8 +232,7 @@ fn wait_gone(pid: i32, init: &OwnedFd, deadline: Instant) -> Result<(), Error> {
     match pidfd::wait_ended(init, left) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::Deadline(format!(
-            "process {pid} is not gone {} s after SIGKILL",
-            KILL_DEADLINE.as_secs()
+            "process {pid} is not gone {KILL_DEADLINE:?} after SIGKILL"
         ))),
         Err(e) => Err(Error::host(format!("wait for process {pid}"), e)),
     }

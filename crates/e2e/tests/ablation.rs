@@ -3,10 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+use hull_e2e::pulse::in_parallel;
 use hull_e2e::{cgroup, executables, target};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Mutex;
+
+/// Parts that are tried at once.
+const THREADS: u32 = 2;
 
 /// The part that is left out, and the file and the test that notice it.
 const PARTS: [(&str, &str, &str); 46] = [
@@ -227,15 +232,18 @@ fn no_part_of_the_way_into_a_container_can_be_left_out_unnoticed() {
         .zip(built)
         .for_each(|(path, built)| *path = built);
     let binaries = binaries();
-    let mut unnoticed = Vec::new();
+    let unnoticed = Mutex::new(Vec::new());
     // A process is born in its unified cgroup: only those of v1 are to be joined.
     let joins = cgroup::hierarchies()
         .iter()
         .any(|hierarchy| !hierarchy.unified);
-    let parts = PARTS
+    let parts: Vec<_> = PARTS
         .iter()
-        .filter(|(part, ..)| joins || *part != "join cgroup");
-    for &(part, file, test) in parts {
+        .filter(|(part, ..)| joins || *part != "join cgroup")
+        .collect();
+    let count = u32::try_from(parts.len()).unwrap();
+    in_parallel(THREADS, count, |number| {
+        let (part, file, test) = parts[usize::try_from(number).unwrap()];
         let complete = told(&run(&files[file], test, &binaries, ""));
         assert!(
             complete.contains("1 passed; 0 failed"),
@@ -243,9 +251,11 @@ fn no_part_of_the_way_into_a_container_can_be_left_out_unnoticed() {
         );
         let without = told(&run(&files[file], test, &binaries, part));
         if !without.contains("0 passed; 1 failed") {
-            unnoticed.push(format!("{part}: {file}::{test}: {without}"));
+            let told = format!("{part}: {file}::{test}: {without}");
+            unnoticed.lock().unwrap().push(told);
         }
-    }
+    });
+    let unnoticed = unnoticed.into_inner().unwrap();
     std::fs::remove_dir_all(binaries).unwrap();
     assert!(unnoticed.is_empty(), "{unnoticed:#?}");
 }

@@ -38,9 +38,12 @@ pub const WASM_STACK: usize = 1 << 20;
 /// Frames in the backtrace of a trap.
 const BACKTRACE_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
 
+/// Switches one proposal on.
+pub type Switch = fn(&mut Config);
+
 /// Proposals that guests may ask for by name. What they change is the compiler's affair: the runner loads
 /// artifacts with and without them.
-pub const ON_REQUEST: [(&str, fn(&mut Config)); 2] = [
+pub const ON_REQUEST: [(&str, Switch); 2] = [
     ("custom-page-sizes", |config| {
         config.wasm_custom_page_sizes(true);
     }),

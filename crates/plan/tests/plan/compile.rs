@@ -1,13 +1,13 @@
 //! The plan of a compilation.
 
 use crate::golden;
-use hull_abi::{DeviceKind, Plan};
-use hull_plan::{CompileInputs, compile_plan};
+use hull_abi::{DeviceKind, Plan, Proposal};
+use hull_plan::{CompileInputs, CompilerTask, compile_plan};
 
 const INPUTS: CompileInputs<'_> = CompileInputs {
     cgroups_path: "/default/c1@wasm",
     root: "/run/hull/empty",
-    ask_id: false,
+    task: CompilerTask::Compile(&[]),
     cpus: 2,
     memory_bytes: 2 << 30,
     seconds: 60,
@@ -27,14 +27,19 @@ fn a_compilation_has_its_plan() {
 }
 
 #[test]
-fn only_the_arguments_tell_asking_from_compiling() {
-    let mut asking = compile_plan(&CompileInputs {
-        ask_id: true,
-        ..INPUTS
-    });
-    assert_eq!(asking.process.args, ["hull-wasmc", "--id"]);
-    asking.process.args = vec!["hull-wasmc".to_owned(), "compile".to_owned()];
-    assert_eq!(asking, compile_plan(&INPUTS));
+fn only_the_arguments_tell_one_task_from_another() {
+    for (task, args) in [
+        (CompilerTask::Id, &["hull-wasmc", "--id"][..]),
+        (
+            CompilerTask::Compile(&Proposal::ALL),
+            &["hull-wasmc", "compile", "custom-page-sizes,wide-arithmetic"],
+        ),
+    ] {
+        let mut plan = compile_plan(&CompileInputs { task, ..INPUTS });
+        assert_eq!(plan.process.args, args);
+        plan.process.args = vec!["hull-wasmc".to_owned(), "compile".to_owned()];
+        assert_eq!(plan, compile_plan(&INPUTS));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::refused::check;
 use crate::{lower_value, with};
-use hull_abi::{MAX_CONCURRENCY, Net, NetRule, Peer, Preopen, WasmSettings, World};
+use hull_abi::{MAX_CONCURRENCY, Net, NetRule, Peer, Preopen, Proposal, WasmSettings, World};
 use proptest::prelude::*;
 use serde_json::json;
 use std::net::IpAddr;
@@ -56,6 +56,7 @@ fn without_annotations_everything_is_as_it_was() {
 fn all_at_once() {
     let got = settings(&[
         ("world", "http"),
+        ("features", "gc,wide-arithmetic"),
         ("preopens", "/data=/guest:ro;/=/:rw"),
         ("net", "10.0.0.0/8:443,example.com"),
         ("timeout", "90s"),
@@ -72,6 +73,7 @@ fn all_at_once() {
     ]);
     let want = WasmSettings {
         world: World::Http,
+        proposals: vec![Proposal::WideArithmetic],
         preopens: Some(vec![
             preopen("/data", "/guest", true),
             preopen("/", "/", false),
@@ -99,7 +101,7 @@ fn all_at_once() {
 
 #[test]
 fn a_name_with_a_mistake_is_not_ignored() {
-    let names = "world, preopens, net, timeout, max-memory, max-wasm-stack, coredump, backtrace, \
+    let names = "world, features, preopens, net, timeout, max-memory, max-wasm-stack, coredump, backtrace, \
          http.addr, http.max-concurrency, http.request-timeout, http.drain-timeout, http.max-body, http.max-reuse";
     let why = format!("hull has no such annotation; it has {names}");
     for name in ["preopen", "Net", "http", "http.", ""] {
