@@ -13,6 +13,8 @@ use oci_spec::runtime::{Linux, Spec};
 ///
 /// # Errors
 /// [`Invalid`] names the first field that is wrong or that we cannot honour.
+// The daemon calls it in two places, which would double a large part of its binary.
+#[inline(never)]
 pub fn lower(inputs: &Inputs<'_>, host: &Host) -> Result<Plan, Invalid> {
     let mut warnings = Vec::new();
     let (spec, attributes) = config::spec(inputs.config, &mut warnings)?;

@@ -2,7 +2,7 @@
 
 use hull_e2e::Image;
 use hull_e2e::cri::{ContainerConfig, PodConfig, on_each};
-use hull_e2e::procfs;
+use hull_e2e::{eventually, procfs};
 
 use crate::SERVER;
 
@@ -45,7 +45,10 @@ fn wasm_serves_the_pod_and_the_others() {
         let pod = case.pod_with(&config);
         let server = ContainerConfig::new(Image::Wasm, ["/wasm/http.wasm"]);
         let server = pod.start(&server.called("server", 0));
-        server.wait_for("listening on http://0.0.0.0:8081");
+        eventually("it listens where the pod says", || {
+            let ready = "listening on http://0.0.0.0:8081\n";
+            server.written("stderr").contains(ready).then_some(())
+        });
         let ask = |host: &str| format!("wget -qO- http://{host}:8081/");
         let beside = pod.start(&ContainerConfig::shell(&ask("127.0.0.1")).called("beside", 0));
         assert_eq!(beside.output(), "hello from wasi:http 0.2\n");
