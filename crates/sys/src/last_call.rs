@@ -12,15 +12,11 @@ use crate::process::exit_now;
 use crate::{Result, itimer};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 /// Pieces of work that can have a deadline at once.
 pub const SLOTS: usize = 4096;
-
-/// On cache lines of its own (the processor fetches two at a time): each is written often, by another thread.
-#[repr(align(128))]
-struct Slot(AtomicU64);
 
 /// What is told to [`listen`] and kept for the handlers.
 #[derive(Debug)]
@@ -61,9 +57,7 @@ static END_AT: AtomicU64 = AtomicU64::new(0);
 /// When the timer expires; 0 if it does not run.
 static TIMER_AT: AtomicU64 = AtomicU64::new(0);
 /// Deadlines of work; 0 for none.
-static WORK: [Slot; SLOTS] = [const { Slot(AtomicU64::new(0)) }; SLOTS];
-/// Slots from this one on have never been used.
-static USED: AtomicUsize = AtomicUsize::new(0);
+static WORK: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
 static IS_OVERDUE: AtomicBool = AtomicBool::new(false);
 
 /// Installs the handlers. SIGTERM and SIGINT raise `wake`, and `patience` later end the process with 128 and
@@ -122,10 +116,7 @@ pub fn leave_with() -> Option<i32> {
 /// Piece of work `slot` (below [`SLOTS`]) has to [`finish`] within `time`.
 pub fn begin(slot: usize, time: Duration) {
     let at = now().saturating_add(ms(time));
-    if let Some(Slot(deadline)) = WORK.get(slot) {
-        if USED.load(SeqCst) <= slot {
-            USED.fetch_max(slot + 1, SeqCst);
-        }
+    if let Some(deadline) = WORK.get(slot) {
         deadline.store(at, SeqCst);
         arm(at);
     }
@@ -133,7 +124,7 @@ pub fn begin(slot: usize, time: Duration) {
 
 /// Piece of work `slot` is done.
 pub fn finish(slot: usize) {
-    if let Some(Slot(deadline)) = WORK.get(slot) {
+    if let Some(deadline) = WORK.get(slot) {
         deadline.store(0, SeqCst);
     }
 }
@@ -162,7 +153,7 @@ extern "C" fn on_alarm(signal: libc::c_int, info: &libc::siginfo_t, _context: *m
         end_now();
     }
     let mut next = end;
-    for Slot(slot) in WORK.iter().take(USED.load(SeqCst)) {
+    for slot in &WORK {
         let deadline = slot.load(SeqCst);
         if deadline == 0 {
             continue;

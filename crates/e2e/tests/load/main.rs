@@ -130,6 +130,23 @@ fn crowd_of_lone_containers_lives_and_goes() {
     live_together(&lab, times(32, 200), &|| Spec::new(["sleep", "3600"]));
 }
 
+/// The arguments of a process may have two megabytes; the others of its pod are not to wait for that.
+#[test]
+fn config_of_megabytes_does_not_hold_the_loop_for_long() {
+    let lab = watched();
+    let keeper = keeper(&lab);
+    let pulse = Pulse::of(&keeper.address, lab.tag(), keeper.shim_pid());
+    for _ in 0..times(2, 20) {
+        let many = std::iter::repeat_n("0123456789", 60_000);
+        let args: Vec<&str> = ["true"].into_iter().chain(many).collect();
+        let c = lab.container(&in_pod(&args));
+        c.run();
+        assert_eq!(c.wait(), 0);
+        c.delete().unwrap();
+    }
+    judge("configs of megabytes", &keeper, pulse.stop());
+}
+
 #[test]
 fn lives_in_one_daemon_one_after_the_other_leave_it_as_it_was() {
     let lab = watched();

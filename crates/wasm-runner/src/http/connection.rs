@@ -51,8 +51,9 @@ async fn http1(
     });
     let mut connection = pin!(
         http1::Builder::new()
-            // How long a client takes for a request, and from one to the next, is the stream's affair.
-            .header_read_timeout(None)
+            .timer(TokioTimer::new())
+            // From one request to the next; from its first byte on it is the stream's affair.
+            .header_read_timeout(IDLE)
             .max_headers(HEADERS)
             .max_buf_size(HEAD_BYTES)
             .half_close(true)

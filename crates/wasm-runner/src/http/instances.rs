@@ -4,18 +4,16 @@ use super::admission::Permit;
 use super::life::{Duty, Exchange, Life};
 use super::metrics::Metrics;
 use super::settings::{INSTANCE_IDLE, SHARED_BY, Settings};
-use super::stream::poll_deadline;
 use super::template::Template;
 use super::threads::sign_of_life;
 use crate::failure::report_request;
 use crate::state::State;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
-use tokio::time::{Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Engine, Error, Result, Store, StoreContextMut, Trap, WasmBacktrace};
 use wasmtime_wasi_http::WasiHttpView;
@@ -212,18 +210,14 @@ impl WorkerState for Worker {
         ticket: Ticket,
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
-        let taken_on = ticket.exchange.taken_on(Arc::clone(&self.life));
+        ticket.exchange.taken_on(Arc::clone(&self.life));
         if self.shared_by == 1 {
             store.data_mut().permit = Some(Arc::clone(&ticket.permit));
         }
-        let deadline = taken_on.checked_add(self.settings.request_timeout);
+        let limit = self.settings.request_timeout;
         let care = Care(ticket);
         Box::pin(async move {
-            // Whoever waits for the answer keeps the time as long as they wait.
-            poll_fn(|context| care.0.exchange.poll_alone(context)).await;
-            if let Some(deadline) = deadline {
-                sleep_until(deadline.into()).await;
-            }
+            sleep(limit).await;
             if care.0.exchange.is_waiting() {
                 care.0.exchange.is_late();
             } else {
@@ -304,6 +298,16 @@ impl WorkerExpiration for Expiration {
         let Some(deadline) = deadline.map(tokio::time::Instant::from) else {
             return Poll::Pending;
         };
-        poll_deadline(&mut self.sleep, deadline, context)
+        // A timer that runs out too early is set anew then: to do that for each request takes longer.
+        if deadline < self.sleep.deadline() {
+            self.sleep.as_mut().reset(deadline);
+        }
+        while self.sleep.as_mut().poll(context).is_ready() {
+            if self.sleep.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
     }
 }

@@ -1,7 +1,7 @@
 //! What an instance still has to do for its requests: what decides how long it may go on.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
 /// The requests of one instance.
@@ -94,12 +94,8 @@ impl Life {
     }
 
     fn lock(&self) -> MutexGuard<'_, Duties> {
-        lock(&self.0)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Who still has to do with a request.
@@ -123,32 +119,18 @@ enum Phase {
 pub(crate) struct Exchange {
     phase: Mutex<Phase>,
     life: OnceLock<Arc<Life>>,
-    /// Who wants to know when the client does not wait any more.
-    left_alone: Mutex<Option<Waker>>,
 }
 
 impl Exchange {
-    /// An instance takes it on; returns when that is.
-    pub(crate) fn taken_on(&self, life: Arc<Life>) -> Instant {
-        let now = Instant::now();
+    /// An instance takes it on.
+    pub(crate) fn taken_on(&self, life: Arc<Life>) {
         // Nobody needs to be woken: this comes from the instance's own task.
         let mut duties = life.lock();
         duties.waiting += 1;
-        duties.last_came = now;
+        duties.last_came = Instant::now();
         drop(duties);
         // Only one instance ever takes it on.
         _ = self.life.set(life);
-        now
-    }
-
-    /// Waits until the client does not wait for an answer any more, or has one.
-    pub(crate) fn poll_alone(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut waker = lock(&self.left_alone);
-        if *self.phase() == Phase::Waiting {
-            *waker = Some(context.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(())
     }
 
     /// Whether the client waits for the beginning of an answer.
@@ -193,7 +175,7 @@ impl Exchange {
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {
-        lock(&self.phase)
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn go_on(&self, next: impl FnOnce(Phase) -> Phase) {
@@ -202,11 +184,6 @@ impl Exchange {
         *phase = next(before);
         let after = *phase;
         drop(phase);
-        if after == Phase::Alone
-            && let Some(waker) = lock(&self.left_alone).take()
-        {
-            waker.wake();
-        }
         let Some(life) = self.life.get() else {
             return;
         };
@@ -304,10 +281,7 @@ mod tests {
     fn an_instance_works_on_when_the_client_is_gone() {
         let life = Life::new();
         let (exchange, asking) = taken_on(&life);
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(exchange.poll_alone(&mut context).is_pending());
         drop(asking);
-        assert!(exchange.poll_alone(&mut context).is_ready());
         assert!(matches!(duty(&life), Duty::Answer(_)));
         assert!(exchange.is_waiting());
         exchange.done();

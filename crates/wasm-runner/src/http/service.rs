@@ -17,7 +17,7 @@ use hyper::{Request, Response, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use wasmtime::Error;
 use wasmtime_wasi_http::handler::{
     ExpirationError, InstantiationError, ProxyHandler, Response as HandlerResponse,
@@ -81,7 +81,7 @@ impl Service {
         sign_of_life();
         let came = Instant::now();
         let counted = Counted::new(requests);
-        let answer = match self.ask(request, came, requests).await {
+        let answer = match self.ask(request, came).await {
             Ok((response, guest)) => response.map(|body| Answer::new(body, counted, Some(guest))),
             Err(refusal) => self.refuse(refusal, counted),
         };
@@ -94,7 +94,6 @@ impl Service {
         &self,
         mut request: Request<Incoming>,
         came: Instant,
-        requests: &Requests,
     ) -> Result<(HandlerResponse, ByGuest), Refusal> {
         name_host(&mut request)?;
         let limit = self.settings.max_body;
@@ -114,18 +113,16 @@ impl Service {
             exchange: Arc::clone(&exchange),
             permit: Arc::clone(&permit),
         };
-        let answer = requests
-            .until(deadline, self.guest.handle(ticket, request))
-            .await;
+        let answer = timeout_at(deadline, self.guest.handle(ticket, request)).await;
         let is_too_large = too_large.load(Ordering::SeqCst);
         match answer {
-            None => Err(Refusal::Late),
-            Some(_) if is_too_large => Err(Refusal::TooLarge),
-            Some(Ok(response)) => {
+            Err(_) => Err(Refusal::Late),
+            Ok(_) if is_too_large => Err(Refusal::TooLarge),
+            Ok(Ok(response)) => {
                 asking.answered();
                 Ok((response, ByGuest { asking, permit }))
             }
-            Some(Err(error)) => {
+            Ok(Err(error)) => {
                 let says_where = self.guest.state().says_where;
                 Err(refusal(error, exchange, says_where))
             }

@@ -2,16 +2,15 @@
 
 use super::settings::{HEAD_TIMEOUT, IDLE, STALL};
 use bytes::{Buf as _, Bytes};
-use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// What a client that speaks HTTP/2 without asking first begins with (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -21,8 +20,6 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) struct Requests {
     begun: AtomicUsize,
     over: AtomicUsize,
-    /// The timer of the last one, for the next one.
-    timer: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 impl Requests {
@@ -44,43 +41,6 @@ impl Requests {
     fn begun(&self) -> usize {
         self.begun.load(Ordering::SeqCst)
     }
-
-    /// Waits until a deadline; `None` if that comes first.
-    pub(crate) async fn until<F: Future>(&self, deadline: Instant, work: F) -> Option<F::Output> {
-        let mut work = pin!(work);
-        let kept = self.timer().take();
-        let mut timer = kept.unwrap_or_else(|| Box::pin(sleep_until(deadline)));
-        let output = poll_fn(|context| match work.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => poll_deadline(&mut timer, deadline, context).map(|()| None),
-        });
-        let output = output.await;
-        *self.timer() = Some(timer);
-        output
-    }
-
-    fn timer(&self) -> MutexGuard<'_, Option<Pin<Box<Sleep>>>> {
-        self.timer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether a deadline has come. A timer that runs out too early is set anew only then: to set it for each request
-/// takes longer, as all threads share tokio's timers.
-pub(crate) fn poll_deadline(
-    timer: &mut Pin<Box<Sleep>>,
-    deadline: Instant,
-    context: &mut Context<'_>,
-) -> Poll<()> {
-    if deadline < timer.deadline() {
-        timer.as_mut().reset(deadline);
-    }
-    loop {
-        ready!(timer.as_mut().poll(context));
-        if timer.deadline() >= deadline {
-            return Poll::Ready(());
-        }
-        timer.as_mut().reset(deadline);
-    }
 }
 
 /// The connection.
@@ -92,8 +52,6 @@ pub(crate) struct Stream {
     requests: Arc<Requests>,
     /// Runs while there is a part of a request's head, after so many requests.
     head: Option<(usize, Pin<Box<Sleep>>)>,
-    /// Since when the client has asked for nothing, and what ends that; only of HTTP/1.
-    idle: Option<(Option<Instant>, Pin<Box<Sleep>>)>,
     /// Runs while the client takes nothing.
     write: Option<Pin<Box<Sleep>>>,
 }
@@ -134,7 +92,6 @@ impl Stream {
             first: Bytes::copy_from_slice(buffer.get(..filled)?),
             requests,
             head: (version == Version::Http1).then(|| (0, Box::pin(sleep(HEAD_TIMEOUT)))),
-            idle: (version == Version::Http1).then(|| (None, Box::pin(sleep(IDLE)))),
             write: None,
         };
         Some((stream, version))
@@ -145,19 +102,6 @@ impl Stream {
         self.head.take_if(|(before, _)| *before != begun);
         let head = self.head.as_mut();
         head.is_some_and(|(_, sleep)| sleep.as_mut().poll(context).is_ready())
-    }
-
-    /// Whether the client has nothing to ask, for too long.
-    fn is_idle(&mut self, context: &mut Context<'_>) -> bool {
-        let Some((since, timer)) = &mut self.idle else {
-            return false;
-        };
-        if self.requests.is_busy() {
-            *since = None;
-            return false;
-        }
-        let since = *since.get_or_insert_with(Instant::now);
-        poll_deadline(timer, since + IDLE, context).is_ready()
     }
 
     /// Passes on what the write said; a client that has taken nothing for too long is an error.
@@ -190,13 +134,10 @@ impl AsyncRead for Stream {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.tcp).poll_read(context, buffer);
         if result.is_pending() {
-            if self.head_is_late(context) || self.is_idle(context) {
+            if self.head_is_late(context) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         } else if buffer.filled().len() > before && !self.requests.is_busy() {
-            if let Some((since, _)) = &mut self.idle {
-                *since = None;
-            }
             let begun = self.requests.begun();
             if self
                 .head
