@@ -91,6 +91,7 @@ demo: deps build images ## run containers without and with containerd and show w
 test: deps ## run every test (root)
 	@$(MAKE) --no-print-directory build & build=$$!; \
 		$(MAKE) --no-print-directory test-without-release; made=$$?; \
+		[ $$made = 0 ] || kill $$build; \
 		wait $$build && exit $$made
 	HULL_WASMC=$(RELEASE)/hull-wasmc $(CARGO) test --locked -p hull-wasm-runner
 	$(DEFAULT_SIGNALS) $(FOOTPRINT) $(CARGO) test --locked -p hull-e2e -- --test-threads=$(E2E_THREADS)

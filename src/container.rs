@@ -40,6 +40,13 @@ enum Outcome {
         result: Result<(), Error>,
         reply: Reply<u32>,
     },
+    /// It is decided what an exec process will be, or why it cannot be.
+    ExecLowered {
+        id: ExecId,
+        streams: Io,
+        plan: Result<Box<ExecPlan>, Error>,
+        reply: Reply<()>,
+    },
     /// An exec process runs its program, or does not.
     ExecStarted {
         id: ExecId,
@@ -208,9 +215,7 @@ impl Container {
                 streams,
                 spec,
                 reply,
-            } => {
-                answer(reply, self.register_exec(id, streams, &spec));
-            }
+            } => self.register_exec(id, streams, spec, reply),
             Request::Pids { reply } => answer(reply, self.pids()),
             Request::Pause { reply } => self.pause(reply),
             Request::Resume { reply } => self.resume(reply),
@@ -242,6 +247,12 @@ impl Container {
     fn on_outcome(&mut self, outcome: Outcome) -> Next {
         match outcome {
             Outcome::Started { result, reply } => self.on_started(result, reply),
+            Outcome::ExecLowered {
+                id,
+                streams,
+                plan,
+                reply,
+            } => answer(reply, self.add_exec(id, streams, plan)),
             Outcome::ExecStarted { id, result, reply } => self.on_exec_started(id, result, reply),
             Outcome::InitReaped { exit } => self.on_init_reaped(exit),
             Outcome::Ended { exec: None, .. } => self.on_init_settled(),

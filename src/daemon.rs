@@ -1,6 +1,6 @@
 //! The daemon: serves the task API for the containers of one pod, until it is told to stop.
 //!
-//! One thread. It never forks, mounts or changes its directory, and nothing on it blocks but the file systems
+//! One thread, but for what decides on large configs. It never forks, mounts or changes its directory, and nothing on it blocks but the file systems
 //! of bundles and log files: what else could is done by children of the launcher.
 
 mod leave;

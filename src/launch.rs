@@ -11,6 +11,7 @@ mod outside;
 mod place;
 mod sandbox;
 
+pub(crate) use config::work as work_on_config;
 pub(crate) use gate::{killed, release_gate};
 pub(crate) use hooks::{poststart, poststop};
 pub(crate) use inner::{Ended, Inner, run_to_end};
@@ -170,8 +171,7 @@ struct Waiting {
 
 async fn lower(shared: &Shared, args: &CreateArgs) -> Result<Plan, Error> {
     let config = args.bundle.join("config.json");
-    let bytes =
-        config::read(&config).map_err(|e| Error::host(format!("read {}", config.display()), e))?;
+    let failed = |doing: &str, e| Error::host(format!("{doing} {}", config.display()), e);
     let bundle = text(&args.bundle)?.to_owned();
     let rootfs = match args.mounts.as_slice() {
         [] => None,
@@ -179,9 +179,10 @@ async fn lower(shared: &Shared, args: &CreateArgs) -> Result<Plan, Error> {
     };
     let (id, namespace, facts) = (args.id.clone(), shared.namespace.clone(), shared.facts);
     let (no_pivot, terminal) = (args.options.no_pivot_root, args.streams.terminal);
-    let plan = config::work_on(bytes, move |config| {
+    let file = config.clone();
+    let lower = move || {
         let inputs = hull_plan::Inputs {
-            config,
+            config: &config::read(&file)?,
             bundle: &bundle,
             id: &id,
             namespace: &namespace,
@@ -189,11 +190,14 @@ async fn lower(shared: &Shared, args: &CreateArgs) -> Result<Plan, Error> {
             no_pivot,
             terminal,
         };
-        hull_plan::lower(&inputs, &facts)
-    });
-    let plan = plan
+        Ok(hull_plan::lower(&inputs, &facts))
+    };
+    // One that is not there is said to be so by whoever reads it.
+    let len = config.metadata().map_or(0, |meta| meta.len());
+    let plan = work_on_config(len, lower)
         .await
-        .map_err(|e| Error::host(format!("lower {}", config.display()), e))?
+        .map_err(|e| failed("lower", e))?
+        .map_err(|e| failed("read", e))?
         .map_err(invalid)?;
     if args.options.systemd_cgroup && plan.scope.is_none() {
         return Err(Error::Invalid(format!(

@@ -9,7 +9,7 @@ use crate::lifecycle::{Status, permits};
 use crate::process::{Exit, Phase, Process};
 use crate::stdio::Stdio;
 use crate::turn;
-use hull_abi::ExecId;
+use hull_abi::{ExecId, ExecPlan};
 use hull_launcher::client::ChildProcess;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,11 +20,31 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 const NEVER_RAN: u32 = 255;
 
 impl Container {
-    pub(super) fn register_exec(
+    /// Decides on an exec process; one with a large spec is decided on beside the loop.
+    pub(super) fn register_exec(&self, id: ExecId, streams: Io, spec: Vec<u8>, reply: Reply<()>) {
+        let len = u64::try_from(spec.len()).unwrap_or(u64::MAX);
+        let (plan, facts) = (Arc::clone(&self.plan), self.shared.facts);
+        let terminal = streams.terminal;
+        let lower = move || hull_plan::lower_exec(&spec, terminal, &plan, &facts);
+        self.beside(async move {
+            let plan = match launch::work_on_config(len, lower).await {
+                Ok(plan) => plan.map(Box::new).map_err(launch::invalid),
+                Err(e) => Err(Error::host("lower the spec of an exec", e)),
+            };
+            Outcome::ExecLowered {
+                id,
+                streams,
+                plan,
+                reply,
+            }
+        });
+    }
+
+    pub(super) fn add_exec(
         &mut self,
         id: ExecId,
         streams: Io,
-        spec: &[u8],
+        plan: Result<Box<ExecPlan>, Error>,
     ) -> Result<(), Error> {
         if self.execs.contains_key(&id) {
             return Err(Error::InUse(format!("id {id}")));
@@ -37,8 +57,7 @@ impl Container {
             );
             return Err(Error::FailedPrecondition(text));
         }
-        let plan = hull_plan::lower_exec(spec, streams.terminal, &self.plan, &self.shared.facts)
-            .map_err(launch::invalid)?;
+        let plan = *plan?;
         let exec_id = id.as_str().to_owned();
         self.execs.insert(
             id,

@@ -5,29 +5,33 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::thread;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Largest file that is read. Real ones have some 10 KiB.
 const LIMIT: u64 = 16 << 20;
 
 /// Up to here, the work on a config takes a millisecond or two.
-const SHORT: usize = 64 << 10;
+const SHORT: u64 = 64 << 10;
 
-/// Does some work on the bytes of a config: at once or, where the event loop would stand still for long, on a
-/// thread that ends with the work.
+/// There is one such thread at a time.
+static THREAD: Semaphore = Semaphore::const_new(1);
+
+/// Does some work on a config of so many bytes: at once or, where the event loop would stand still for long, on
+/// a thread that ends with the work.
 ///
 /// # Errors
 /// When there can be no such thread.
-pub(super) async fn work_on<T: Send + 'static>(
-    config: Vec<u8>,
-    work: impl FnOnce(&[u8]) -> T + Send + 'static,
+pub(crate) async fn work<T: Send + 'static>(
+    len: u64,
+    work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    if config.len() <= SHORT {
-        return Ok(work(&config));
+    if len <= SHORT {
+        return Ok(work());
     }
+    let _turn = THREAD.acquire().await.map_err(io::Error::other)?;
     let (reply, result) = oneshot::channel();
     // Nobody may wait any more.
-    thread::Builder::new().spawn(move || drop(reply.send(work(&config))))?;
+    thread::Builder::new().spawn(move || drop(reply.send(work())))?;
     result.await.map_err(io::Error::other)
 }
 
@@ -60,9 +64,8 @@ mod tests {
     async fn work_on_a_large_config_is_done_elsewhere() {
         let here = thread::current().id();
         for (len, is_here) in [(0, true), (SHORT, true), (SHORT + 1, false)] {
-            let work = move |config: &[u8]| (config.len(), thread::current().id() == here);
-            let done = work_on(vec![b' '; len], work).await.unwrap();
-            assert_eq!(done, (len, is_here));
+            let done = work(len, move || thread::current().id() == here).await;
+            assert_eq!(done.unwrap(), is_here);
         }
     }
 

@@ -83,9 +83,6 @@ pub enum Entry {
 pub struct WasmSettings {
     /// How the guest is run.
     pub world: World,
-    /// Proposals that the compiler takes for it beside those that it takes for everyone, each once and in the
-    /// order of [`Proposal::ALL`].
-    pub proposals: Vec<Proposal>,
     /// The directories that the guest may open, instead of the root and every volume.
     pub preopens: Option<Vec<Preopen>>,
     /// Whom it may talk to.
@@ -102,6 +99,9 @@ pub struct WasmSettings {
     pub no_backtrace: bool,
     /// For servers.
     pub http: HttpSettings,
+    /// Proposals that the compiler takes for it beside those that it takes for everyone, each once and in the
+    /// order of [`Proposal::ALL`].
+    pub proposals: Vec<Proposal>,
 }
 
 /// A proposal for WebAssembly that is not finished: compiled only for who asks for it, by its name.

@@ -84,14 +84,14 @@ pub enum Error {
         culprit: String,
     },
     /// The kernel did not finish in time.
-    #[error("{path} {what} after {seconds} s")]
+    #[error("{path} {what} after {limit:?}")]
     Timeout {
         /// The directory.
         path: String,
         /// What has not happened, e.g. `is not frozen`.
         what: &'static str,
         /// How long it was given.
-        seconds: u64,
+        limit: std::time::Duration,
     },
     /// A kernel file is not what it should be.
     #[error("unexpected content in {path}: {content:?}")]

@@ -212,6 +212,6 @@ fn timeout(dir: &CgroupDir, what: &'static str, limit: Duration) -> Error {
     Error::Timeout {
         path: dir.path().to_owned(),
         what,
-        seconds: limit.as_secs(),
+        limit,
     }
 }

@@ -87,7 +87,7 @@ fn kill_one_by_one(paths: &CgroupPaths, limit: Duration) -> Result<(), Error> {
     Err(Error::Timeout {
         path: membership(paths).unwrap_or_default().to_owned(),
         what: "still has new processes",
-        seconds: limit.as_secs(),
+        limit,
     })
 }
 

@@ -71,8 +71,12 @@ fn guest_that_asks_for_none_gets_none_even_if_another_got_it() {
     );
     for features in [None, Some("custom-page-sizes"), Some("simd")] {
         let refused = guest(&lab, WIDE, features).try_create().unwrap_err();
-        is_one_clear_line(refused.message(), &["/guest.wasm", "wide arithmetic"]);
+        let advice = "features=wide-arithmetic switches that on";
+        is_one_clear_line(refused.message(), &["/guest.wasm", advice]);
     }
+    let refused = guest(&lab, SMALL_PAGES, None).try_create().unwrap_err();
+    let advice = "features=custom-page-sizes switches that on";
+    is_one_clear_line(refused.message(), &["/guest.wasm", advice]);
     assert_eq!(
         guest(&lab, WIDE, Some("wide-arithmetic"))
             .run_to_end()

@@ -35,10 +35,22 @@ pub(crate) fn compile(wasm: &[u8], proposals: Option<&str>) -> Result<Vec<u8>, F
         Kind::Module => engine.precompile_module(wasm),
         Kind::Component => engine.precompile_component(wasm),
     };
-    let mut artifact =
-        artifact.map_err(|e| Fault::Module(format!("it cannot be compiled: {}", chain(&e))))?;
+    let mut artifact = artifact.map_err(|e| Fault::Module(refusal(&chain(&e))))?;
     artifact.extend(exports.encode());
     Ok(artifact)
+}
+
+/// Why it cannot be compiled, and what to change if it is a proposal that is not switched on: the validator
+/// calls it by its name.
+fn refusal(why: &str) -> String {
+    let names = hull_wasm_engine::ON_REQUEST.map(|(name, _)| name);
+    let missing = names
+        .iter()
+        .find(|name| why.contains(&name.replace('-', " ")));
+    let advice = missing.map_or_else(String::new, |name| {
+        format!("; the annotation io.containerd.hull.wasm.features={name} switches that on")
+    });
+    format!("it cannot be compiled: {why}{advice}")
 }
 
 /// An error with all of its causes.

@@ -34,6 +34,21 @@ fn large() -> Vec<u8> {
 }
 
 #[test]
+fn proposals_are_on_for_who_names_them() {
+    let wide = wat(r#"(module (func (export "_start")
+            (drop (i64.mul_wide_u (i64.const 1) (i64.const 2))) (drop)))"#);
+    let with = |names: &str| run(&mut compiler(&["compile", names]), &wide);
+    assert_eq!(with("custom-page-sizes,wide-arithmetic").status, Some(0));
+    let without = with("custom-page-sizes");
+    let advice = "features=wide-arithmetic switches that on\n";
+    assert!(without.line.ends_with(advice), "{}", without.line);
+    assert_eq!(without.status, Some(1));
+    let unknown = with("threads");
+    assert_eq!(unknown.status, Some(2));
+    assert!(unknown.line.contains("\"threads\""), "{}", unknown.line);
+}
+
+#[test]
 fn commands_become_artifacts() {
     for text in [
         r#"(module (func (export "_start")))"#,

@@ -119,3 +119,14 @@ pub(crate) fn not_instantiated(
     }
     Failure::not_runnable("cannot instantiate it", error)
 }
+
+#[cfg(test)]
+mod tests {
+    use hull_abi::Proposal;
+
+    #[test]
+    fn whoever_asks_for_a_proposal_gets_it() {
+        let known = hull_wasm_engine::ON_REQUEST.map(|(name, _)| name);
+        assert_eq!(known, Proposal::ALL.map(Proposal::name));
+    }
+}

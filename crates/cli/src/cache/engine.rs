@@ -41,8 +41,8 @@ impl Present {
         let compiler =
             tool::sibling("hull-wasmc").ok_or("hull-wasmc is neither beside hull nor in $PATH")?;
         let failed = |why: String| format!("{}: {why}", compiler.display());
-        let marks = Proposal::choices().into_iter().map(|proposals| {
-            let names = Proposal::list(&proposals);
+        let mark = |proposals: &[Proposal]| {
+            let names = Proposal::list(proposals);
             let args: Vec<&str> = ["compile", &names]
                 .into_iter()
                 .filter(|arg| !arg.is_empty())
@@ -53,8 +53,12 @@ impl Present {
             }
             describe(&answer.output)
                 .ok_or_else(|| failed("what it makes is no artifact".to_owned()))
-        });
-        Ok(Self(marks.collect::<Result<_, _>>()?))
+        };
+        let mut marks = vec![mark(&[])?];
+        // Of another version, it may not know them.
+        let others = Proposal::choices();
+        marks.extend(others.iter().skip(1).filter_map(|some| mark(some).ok()));
+        Ok(Self(marks))
     }
 
     fn made(&self, artifact: Option<&Description>) -> Made {

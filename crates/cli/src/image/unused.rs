@@ -175,6 +175,7 @@ mod tests {
             (image("left"), module(1)),
             (image("gone"), module(2)),
             (image("shared"), module(3)),
+            (image("left with features"), module(4)),
         ];
         let mut artifact = tempfile::tempfile().unwrap();
         artifact
@@ -184,13 +185,21 @@ mod tests {
             store.remember_image(image, module).unwrap();
             store.insert(&Key::new(module, &engine), &artifact).unwrap();
         }
-        store.remove(&Key::new(&module(2), &engine)).unwrap();
+        let with_features = Key::new(&module(4), &engine.with("wide-arithmetic"));
+        store.insert(&with_features, &artifact).unwrap();
+        for gone in [2, 4] {
+            store.remove(&Key::new(&module(gone), &engine)).unwrap();
+        }
         let unused = Unused {
             images: images.to_vec(),
-            modules: vec![module(1), module(2)],
+            modules: vec![module(1), module(2), module(4)],
         };
+        assert!(keys(&module(4), &engine).any(|key| key == with_features));
         unused.forget_by(&store, &engine);
-        assert_eq!(store.images().unwrap(), [(image("left"), module(1))]);
+        let mut left = store.images().unwrap();
+        left.sort_by_key(|(_, module)| *module.as_bytes());
+        let last = (image("left with features"), module(4));
+        assert_eq!(left, [(image("left"), module(1)), last]);
     }
 
     #[test]

@@ -62,6 +62,50 @@ fn compile_makes_the_functions_of_a_library_ready() {
 }
 
 #[test]
+fn compile_makes_a_module_ready_for_who_asks_for_its_features() {
+    let cli = Cli::new();
+    let text = r#"(module
+        (func (export "high") (param i64 i64) (result i64)
+            (i64.mul_wide_u (local.get 0) (local.get 1)) (local.set 0) (drop) (local.get 0))
+        (memory (export "memory") 1)
+        (func (export "_start")))"#;
+    let file = cli.work().join("wide.wasm");
+    fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+    let file = file.to_str().unwrap();
+    let features = ["--features", "gc,wide-arithmetic"];
+    let with = [&["compile", "--json"], &features[..], &[file]].concat();
+    for cached in [false, true] {
+        let report: Value = serde_json::from_str(&cli.hull(&with).ok()).unwrap();
+        assert_eq!(report["cached"], cached);
+    }
+    let stored = hull_e2e::artifacts::single(&cli.artifacts());
+    let listed: Value = serde_json::from_str(&cli.hull(["cache", "list", "--json"]).ok()).unwrap();
+    assert_eq!(listed["artifacts"][0]["engine"], "current", "{listed:#}");
+    let annotation = "io.containerd.hull.wasm.features=wide-arithmetic";
+    let function = format!("{file}#high");
+    let name = cli.name();
+    let run = [
+        "run",
+        "--name",
+        &name,
+        "--annotation",
+        annotation,
+        &function,
+    ];
+    let args = ["9223372036854775807", "4"];
+    assert_eq!(cli.hull([&run[..], &args].concat()).ok(), "1\n");
+    // Nothing was compiled again.
+    let again = hull_e2e::artifacts::single(&cli.artifacts());
+    assert_eq!(again.inode, stored.inode);
+    let out = cli.hull(["compile", file]).expect(126);
+    is_one_clear_line(out.stderr.trim(), &["wide.wasm", "wide arithmetic"]);
+    let out = cli
+        .hull(["compile", "--features", "threads", file])
+        .expect(2);
+    assert!(out.stderr.contains("wide-arithmetic"), "{}", out.stderr);
+}
+
+#[test]
 fn compile_refuses_in_the_compilers_words() {
     let cli = Cli::new();
     for (guest, part) in [

@@ -132,9 +132,11 @@ fn crowd_of_lone_containers_lives_and_goes() {
 
 /// The arguments of a process may have two megabytes; the others of its pod are not to wait for that.
 #[test]
-fn config_of_megabytes_does_not_hold_the_loop_for_long() {
+fn many_arguments_do_not_hold_the_loop_for_long() {
     let lab = watched();
     let keeper = keeper(&lab);
+    assert_eq!(keeper.exec("warm", ["true"]).status, 0);
+    let before = belongings(keeper.shim_pid());
     let pulse = Pulse::of(&keeper.address, lab.tag(), keeper.shim_pid());
     for _ in 0..times(2, 20) {
         let many = std::iter::repeat_n("0123456789", 60_000);
@@ -143,8 +145,12 @@ fn config_of_megabytes_does_not_hold_the_loop_for_long() {
         c.run();
         assert_eq!(c.wait(), 0);
         c.delete().unwrap();
+        let mut process = keeper.spec.process(["true"]);
+        process["args"] = args.into();
+        assert_eq!(keeper.exec_process("many", &process).status, 0);
     }
-    judge("configs of megabytes", &keeper, pulse.stop());
+    judge("many arguments", &keeper, pulse.stop());
+    has_no_more(keeper.shim_pid(), &before);
 }
 
 #[test]
