@@ -135,12 +135,17 @@ fn the_id_is_one_line_that_does_not_change() {
 
 #[test]
 fn the_host_is_to_blame_for_what_no_module_can_cause() {
-    for args in [&[][..], &["--version"], &["compile", "x"], &["--id", "x"]] {
+    for args in [
+        &[][..],
+        &["--version"],
+        &["compile", "x", "y"],
+        &["--id", "x"],
+    ] {
         let outcome = run(&mut compiler(args), b"");
         assert_eq!(outcome.status, Some(2));
         assert_eq!(
             outcome.line,
-            "usage: hull-wasmc --id | hull-wasmc compile <module.wasm >artifact\n"
+            "usage: hull-wasmc --id | hull-wasmc compile [PROPOSAL,...] <module.wasm >artifact\n"
         );
     }
     let output = compiler(&["compile"])
