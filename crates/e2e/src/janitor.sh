@@ -3,10 +3,10 @@
 tag=$1
 cat >/dev/null
 
-bears_tag() {
-  grep -qsF "$tag" "$1/cgroup" && return
-  tr '\0' '\n' <"$1/environ" 2>/dev/null | grep -qsF "$tag" && return
-  tr '\0' '\n' <"$1/cmdline" 2>/dev/null | grep -qsF "$tag"
+# One process looks through all: there may be hundreds of processes, and as many of us.
+bearing_tag() {
+  grep -lsaF -- "$tag" /proc/[0-9]*/cgroup /proc/[0-9]*/environ /proc/[0-9]*/cmdline |
+    cut -d / -f 3 | sort -u
 }
 
 # A daemon that is killed cannot remove its socket.
@@ -16,12 +16,9 @@ socket_of() {
 
 # Twice: the first round may see a process in the moment between its fork and its exec.
 for round in 1 2; do
-  for process in /proc/[0-9]*; do
-    pid=${process#/proc/}
+  for pid in $(bearing_tag); do
     [ "$pid" = $$ ] && continue
-    grep -qs "^PPid:[[:space:]]*$$\$" "$process/status" && continue
-    bears_tag "$process" || continue
-    socket=$(socket_of "$process")
+    socket=$(socket_of "/proc/$pid")
     kill -9 "$pid" 2>/dev/null
     [ -z "$socket" ] || rm -f "$socket"
   done
