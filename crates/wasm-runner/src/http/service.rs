@@ -122,6 +122,8 @@ impl Service {
                 asking.answered();
                 Ok((response, ByGuest { asking, permit }))
             }
+            // Its instance was given up for that, a moment before we heard of the time.
+            Ok(Err(_)) if Instant::now() >= deadline => Err(Refusal::Late),
             Ok(Err(error)) => {
                 let says_where = self.guest.state().says_where;
                 Err(refusal(error, exchange, says_where))
