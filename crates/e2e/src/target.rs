@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hull_client::ShimBinary;
@@ -92,6 +93,14 @@ pub fn process_tag() -> String {
 /// The private directory of a tag. Short: socket paths have 107 bytes.
 pub fn private_dir(tag: &str) -> PathBuf {
     Path::new("/run").join(tag)
+}
+
+/// Copies a program that is to be run. Another process does it: a child that is just being forked would hold
+/// the copy open for writing, and then nobody can run it (`ETXTBSY`).
+#[track_caller]
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args([from, to]).status().unwrap();
+    assert!(copied.success(), "cp {} {}", from.display(), to.display());
 }
 
 fn from_env(variable: &str, below_workspace: &str) -> PathBuf {

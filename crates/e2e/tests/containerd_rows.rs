@@ -5,7 +5,6 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -30,8 +29,7 @@ fn sleeper() -> Spec {
 fn binary_of_another_name_in_another_place() {
     let place = Lab::new();
     let copy = place.dir().join("a-shim");
-    fs::copy(place.binary().binary.as_path(), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    target::copy_program(&place.binary().binary, &copy);
     let lab = Lab::new().with_binary(&copy);
     let mut c = lab.container(&Spec::new(["echo", "here"]));
     assert_eq!(c.run_to_end().stdout, "here\n");

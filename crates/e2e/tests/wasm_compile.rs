@@ -301,7 +301,7 @@ fn compiler_that_is_missing_is_named_and_native_containers_run() {
     let dir = lab.dir().join("bin");
     fs::create_dir_all(&dir).unwrap();
     let alone = dir.join("containerd-shim-hull-v1");
-    fs::copy(target::shim_binary(), &alone).unwrap();
+    target::copy_program(&target::shim_binary(), &alone);
     let lab = lab.with_binary(&alone);
     let c = lab.container(&Spec::new(["/wasm/hello.wasm"]));
     fails_to_create(&c, &["hull-wasm", dir.to_str().unwrap()]);

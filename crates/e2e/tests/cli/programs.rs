@@ -1,9 +1,8 @@
 //! What is run, how it ends, and what is refused.
 
-use std::fs;
 use std::os::unix::process::CommandExt as _;
 
-use hull_e2e::{Cli, is_one_clear_line};
+use hull_e2e::{Cli, is_one_clear_line, target};
 
 #[test]
 fn native_program_has_its_streams_and_exit_code() {
@@ -161,7 +160,7 @@ fn who_is_not_root_is_told_so() {
     let cli = Cli::new();
     // Not everybody may look into the directory of the build.
     let hull = cli.work().join("hull");
-    fs::copy(hull_e2e::target::bin_dir().join("hull"), &hull).unwrap();
+    target::copy_program(&target::bin_dir().join("hull"), &hull);
     let mut command = cli.command_of(&hull);
     command
         .uid(1000)

@@ -81,7 +81,7 @@ fn as_nobody() -> Command {
 fn lonely_hull(lab: &Lab) -> PathBuf {
     let dir = lab.dir().join("bin");
     fs::create_dir(&dir).unwrap();
-    fs::copy(binary(), dir.join("hull")).unwrap();
+    target::copy_program(&binary(), &dir.join("hull"));
     fs::set_permissions(lab.dir(), Permissions::from_mode(0o755)).unwrap();
     dir.join("hull")
 }

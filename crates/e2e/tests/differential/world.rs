@@ -158,7 +158,7 @@ fn plant(tree: &Path, ask: &str) {
     let program = tree.join("probe");
     // A link is enough, and cheaper; the state of the image may be on another file system.
     if fs::hard_link(probe(), &program).is_err() {
-        fs::copy(probe(), &program).unwrap();
+        target::copy_program(probe(), &program);
     }
     for (name, mode, text) in [
         ("probe.ask", 0o644, ask),
