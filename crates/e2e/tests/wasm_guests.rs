@@ -91,6 +91,8 @@ fn trap_end_by_the_kernel_and_refusal_leave_the_pod_alone() {
         let mut pod = Pod::new(&lab, &spec);
         let ran = pod.other.run_to_end();
         assert_eq!(ran.status, status, "{ran:?}");
+        // Who waits hears of the end before the event is there.
+        lab.events().wait_for(Topic::Exit, &pod.other.id, "");
         let topics = lab.events().topics(&pod.other.id);
         assert_eq!(topics.contains(&Topic::Oom), oom, "{topics:?}");
         pod.is_well();

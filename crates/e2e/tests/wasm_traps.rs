@@ -18,6 +18,7 @@ fn traps(guest: &str, cause: &str, function: &str) {
     assert!(text.contains(cause), "{text}");
     assert!(text.contains("backtrace"), "{text}");
     assert!(text.contains(function), "{text}");
+    lab.events().wait_for(Topic::Exit, &c.id, "");
     let oom = lab.events().topics(&c.id).contains(&Topic::Oom);
     assert!(!oom, "a trap is no OOM");
 }

@@ -64,6 +64,7 @@ fn ends(spec: &Spec) -> Ended {
     let mut pod = Pod::new(&lab);
     let mut c = pod.container(spec);
     let ran = pod.watch(|| c.run_to_end());
+    lab.events().wait_for(Topic::Exit, &c.id, "");
     let ended = Ended {
         ran,
         peak: pod::peak(&c),
