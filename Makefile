@@ -49,8 +49,8 @@ V1 := $(shell awk '$$3 == "cgroup" { print $$2 }' /proc/mounts)
 # Fails if anything of the machine is another than before: mounts, cgroups, names in /run, ...
 FOOTPRINT := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-footprint --
 
-# Runs something where /run is memory, as it is wherever systemd is PID 1: on a disk, what the daemon waits for
-# is the disk's journal.
+# Runs something where /run is memory, as it is wherever systemd is PID 1: on a disk the daemon can have to wait for
+# the disk's journal.
 RUN_IN_MEMORY := unshare --mount sh -c 'mount -t tmpfs -o mode=755 run /run && exec "$$@"' --
 
 HULL_VM_RUN := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-vm
