@@ -145,6 +145,9 @@ fn many_arguments_do_not_hold_the_loop_for_long() {
         c.run();
         assert_eq!(c.wait(), 0);
         c.delete().unwrap();
+        let mut process = keeper.spec.process(["true"]);
+        process["args"] = args.into();
+        assert_eq!(keeper.exec_process("many", &process).status, 0);
     }
     judge("many arguments", &keeper, pulse.stop());
     has_no_more(keeper.shim_pid(), &before);
