@@ -268,7 +268,7 @@ fn named(wanted: &Wanted, id: &str) -> Spec {
         .spec
         .clone()
         .set("/hostname", hostname)
-        .cgroup(&format!("/{}/{id}", state::NAMESPACE))
+        .cgroup(&format!("/{}-{id}", state::NAMESPACE))
 }
 
 /// The directory of sockets; the shim's `start` may have made it.

@@ -23,9 +23,6 @@ const OWN: [&str; 9] = [
     "/run/nri",
     "/var/lib/hull/artifacts",
 ];
-/// The group in which the containers of `hull run` have theirs. It stays, empty, as the groups of clients of
-/// containerd do.
-const OWN_GROUP: &str = "hull";
 /// Tables of the kernel that are empty or still on a quiet machine.
 const TABLES: [&str; 3] = [
     "/proc/sysvipc/msg",
@@ -109,22 +106,14 @@ fn hierarchies(mountinfo: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The groups at the top of a hierarchy, which is where those of containers begin, those in [`OWN_GROUP`], and
-/// all that bear our name. What is further down in the groups of others, who run us for example, comes and goes.
+/// The groups at the top of a hierarchy, which is where those of containers begin, and all that bear our
+/// name. What is further down in the groups of others, who run us for example, comes and goes.
 fn groups(hierarchy: &Path, lines: &mut BTreeSet<String>) {
     for group in entries(hierarchy) {
-        if !is_own_directory(&group) {
-            continue;
+        if is_own_directory(&group) {
+            lines.insert(format!("cgroup: {}", group.display()));
+            our_groups(&group, lines);
         }
-        if group.ends_with(OWN_GROUP) {
-            let groups = entries(&group)
-                .into_iter()
-                .filter(|dir| is_own_directory(dir));
-            lines.extend(groups.map(|group| format!("cgroup: {}", group.display())));
-            continue;
-        }
-        lines.insert(format!("cgroup: {}", group.display()));
-        our_groups(&group, lines);
     }
 }
 
@@ -234,21 +223,14 @@ mod tests {
     #[test]
     fn groups_at_the_top_count_and_those_of_our_name() {
         let dir = std::env::temp_dir().join(format!("hull-groups-{}", std::process::id()));
-        let made = [
-            "top",
-            "top/others",
-            "top/others/hull-e2e-1",
-            "hull",
-            "hull/1",
-        ];
-        for group in made {
+        for group in ["top", "top/others", "top/others/hull-e2e-1"] {
             fs::create_dir_all(dir.join(group)).unwrap();
         }
         fs::write(dir.join("cgroup.procs"), "").unwrap();
         let mut lines = BTreeSet::new();
         groups(&dir, &mut lines);
         fs::remove_dir_all(&dir).unwrap();
-        let wanted = ["top", "top/others/hull-e2e-1", "hull/1"];
+        let wanted = ["top", "top/others/hull-e2e-1"];
         let wanted = wanted.map(|group| format!("cgroup: {}", dir.join(group).display()));
         assert_eq!(lines, BTreeSet::from(wanted));
     }

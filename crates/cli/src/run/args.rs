@@ -108,7 +108,7 @@ pub(crate) struct ContainerArgs {
     )]
     pub(crate) net: Net,
 
-    /// Name of the container: its cgroup is /hull/NAME.
+    /// Name of the container: its cgroup is /hull-NAME.
     #[arg(long, alias = "id", value_name = "NAME")]
     pub(crate) name: Option<String>,
 

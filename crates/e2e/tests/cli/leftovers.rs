@@ -35,7 +35,7 @@ fn next_run_removes_what_a_killed_hull_and_its_guard_left() {
     leaks::kill(guard[0]);
     leaks::kill(child.id());
     child.wait().unwrap();
-    let (dir, procs) = (cli.run_dir(&name), cgroup_procs(&format!("/hull/{name}")));
+    let (dir, procs) = (cli.run_dir(&name), cgroup_procs(&format!("/hull-{name}")));
     let running = fs::read_to_string(&procs).unwrap();
     assert!(
         dir.exists() && !running.is_empty(),

@@ -179,7 +179,7 @@ fn limits_are_in_the_cgroup_of_its_name() {
     ];
     let mut child = cli.spawn(cli.native_command(&flags, &SLEEPER));
     wait_ready(&mut child);
-    let group = format!("/hull/{name}");
+    let group = format!("/hull-{name}");
     let value = |controller: &str, v1: &str, v2: &str| {
         let file = if cgroup::is_unified(controller) {
             v2
