@@ -44,7 +44,7 @@ enum Outcome {
     ExecLowered {
         id: ExecId,
         streams: Io,
-        plan: Result<Box<ExecPlan>, Error>,
+        plan: Result<Arc<ExecPlan>, Error>,
         reply: Reply<()>,
     },
     /// An exec process runs its program, or does not.
@@ -108,7 +108,7 @@ struct Awaited {
 #[derive(Debug)]
 struct Exec {
     process: Process,
-    plan: ExecPlan,
+    plan: Arc<ExecPlan>,
     /// Who deletes it and waits for the end of its output.
     deletes: Vec<Reply<ProcessInfo>>,
 }
@@ -147,6 +147,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, created: Created, streams: Io) -> Conta
         child,
         stdio,
         gate,
+        memory,
     } = created;
     let handle = ContainerHandle::new(requests);
     let mut init = Process::registered(streams);
@@ -169,7 +170,9 @@ pub(crate) fn spawn(shared: Arc<Shared>, created: Created, streams: Io) -> Conta
         outcomes,
     };
     container.watch(None, child, stdio);
-    container.watch_memory();
+    if let Some(files) = memory {
+        container.watch_memory(files);
+    }
     turn::spawn("container", container.run(mailbox, results));
     handle
 }

@@ -163,6 +163,8 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
     .map_err(own("open the log"))?;
     hull_sys::process::set_name(c"containerd-shim").map_err(host("set the process name"))?;
     hull_sys::memory::limit_heap();
+    // One for the thread that works on a large config: the event loop is not to wait for it at every allocation.
+    hull_sys::memory::use_arenas(2);
     hull_sys::process::disable_huge_pages(true).map_err(host("disable huge pages"))?;
     hull_sys::process::set_child_subreaper().map_err(host("become subreaper"))?;
     hull_sys::process::set_not_dumpable().map_err(host("become non-dumpable"))?;
@@ -178,10 +180,12 @@ fn serve(args: &Args, listener: UnixListener, status: &mut std::fs::File) -> Res
         .map_err(own("start the event loop"))?;
     runtime.block_on(async {
         let address = events::address(args.env.ttrpc_address.as_deref(), &args.address);
+        let (launcher, launching) = Launcher::new();
+        turn::spawn("launcher", launching);
         let shared = Arc::new(Shared {
             namespace: args.namespace.clone(),
             address: args.address.clone(),
-            launcher: Launcher::new(),
+            launcher,
             publisher: Publisher::spawn(&args.namespace, address),
             registry: Registry::default(),
             layout,

@@ -30,10 +30,11 @@ use crate::wasm::{Asking, Guest};
 use agent::Agent;
 use gate::{SETUP_DEADLINE, until_exec, until_ready};
 use hull_abi::{
-    CgroupPaths, CgroupSetup, ContainerId, ExecId, ExecPlan, FdRole, HostJob, HostMount, Moments,
+    CgroupPaths, CgroupSetup, ContainerId, ExecId, ExecPlan, FdRole, HostJob, HostMount,
     NamespaceKind, Payload, Plan, SetupError, Spawn, Who,
 };
-use hull_launcher::client::{ChildProcess, Job, JobError, Launched, SpawnArgs, SyncSocket};
+use hull_cgroup::OomFiles;
+use hull_launcher::client::{ChildProcess, Held, Job, JobError, Launched, SpawnArgs, SyncSocket};
 use place::{lease, remember};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -70,13 +71,15 @@ pub(crate) struct Created {
     pub(crate) child: Arc<ChildProcess>,
     pub(crate) stdio: Arc<Stdio>,
     pub(crate) gate: SyncSocket,
+    /// What it is watched for want of memory by, if it can be.
+    pub(crate) memory: Option<OomFiles>,
 }
 
 /// What Start of an exec process needs.
 #[derive(Debug)]
 pub(crate) struct ExecArgs {
     pub(crate) id: ExecId,
-    pub(crate) plan: ExecPlan,
+    pub(crate) plan: Arc<ExecPlan>,
     /// The container's plan.
     pub(crate) container: Arc<Plan>,
     pub(crate) place: Place,
@@ -111,12 +114,16 @@ async fn make(
     trace.note("state file");
     remember(&plan, &place, 0).inspect_err(|_| forget(&place))?;
     trace.note("prepare");
-    let (moments, holding) = prepare(shared, &args, &plan, &place).await?;
-    trace.add(Who::Job, moments);
+    let prepared = prepare(shared, &args, &plan, &place).await?;
+    for warning in &prepared.warnings {
+        log::warn!("container {}: {warning}", place.id);
+    }
+    trace.add(Who::Job, prepared.moments);
+    let memory = OomFiles::from_fds(prepared.fds);
     let making = Making {
         plan: &plan,
         place: &place,
-        holding,
+        holding: prepared.job,
     };
     match init(shared, &args, making, &mut trace).await {
         Ok(Waiting { child, stdio, gate }) => {
@@ -130,6 +137,7 @@ async fn make(
                 child,
                 stdio,
                 gate,
+                memory,
             })
         }
         Err(error) => {
@@ -258,7 +266,7 @@ async fn prepare(
     args: &CreateArgs,
     plan: &Plan,
     place: &Place,
-) -> Result<(Moments, Option<Job>), Error> {
+) -> Result<Held, Error> {
     let setup = CgroupSetup {
         paths: place.cgroup.clone(),
         resources: plan.resources.clone(),
@@ -477,7 +485,7 @@ async fn into_container(
         keyring: args.place.keyring.clone(),
         cpus: args.plan.process.attributes.exec_affinity.initial.clone(),
     };
-    let body = encode(&args.plan)?;
+    let body = encode(args.plan.as_ref())?;
     fault::point("clone exec");
     let Launched { process, sync } = shared
         .launcher

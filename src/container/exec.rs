@@ -28,7 +28,7 @@ impl Container {
         let lower = move || hull_plan::lower_exec(&spec, terminal, &plan, &facts);
         self.beside(async move {
             let plan = match launch::work_on_config(len, lower).await {
-                Ok(plan) => plan.map(Box::new).map_err(launch::invalid),
+                Ok(plan) => plan.map(Arc::new).map_err(launch::invalid),
                 Err(e) => Err(Error::host("lower the spec of an exec", e)),
             };
             Outcome::ExecLowered {
@@ -44,7 +44,7 @@ impl Container {
         &mut self,
         id: ExecId,
         streams: Io,
-        plan: Result<Box<ExecPlan>, Error>,
+        plan: Result<Arc<ExecPlan>, Error>,
     ) -> Result<(), Error> {
         if self.execs.contains_key(&id) {
             return Err(Error::InUse(format!("id {id}")));
@@ -57,7 +57,7 @@ impl Container {
             );
             return Err(Error::FailedPrecondition(text));
         }
-        let plan = *plan?;
+        let plan = plan?;
         let exec_id = id.as_str().to_owned();
         self.execs.insert(
             id,
@@ -110,7 +110,7 @@ impl Container {
         let streams = exec.process.streams.clone();
         Ok(ExecArgs {
             id: id.clone(),
-            plan: exec.plan.clone(),
+            plan: Arc::clone(&exec.plan),
             container: Arc::clone(&self.plan),
             place,
             init,

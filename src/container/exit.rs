@@ -8,7 +8,7 @@ use crate::process::{Exit, Phase};
 use crate::stdio::Stdio;
 use crate::turn;
 use hull_abi::{ExecId, HostJob, SetupError};
-use hull_cgroup::OomWatch;
+use hull_cgroup::{OomFiles, OomWatch};
 use hull_launcher::client::{self, ChildProcess};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -213,10 +213,9 @@ impl Container {
     }
 
     /// Watches the cgroup's count of out-of-memory kills.
-    pub(super) fn watch_memory(&mut self) {
-        let watch = match OomWatch::open(&self.place.cgroup) {
-            Ok(Some(watch)) => watch,
-            Ok(None) => return,
+    pub(super) fn watch_memory(&mut self, files: OomFiles) {
+        let watch = match OomWatch::new(files, &self.place.cgroup) {
+            Ok(watch) => watch,
             Err(e) => {
                 log::warn!("container {}: no out-of-memory events: {e}", self.place.id);
                 return;

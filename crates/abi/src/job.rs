@@ -64,7 +64,8 @@ pub struct PodFiles {
 pub enum HostJob {
     /// Mount the root file system, then make the cgroup and write its limits. On failure everything
     /// is undone. The descriptor that comes with the request stays open until that. A cgroup that systemd makes is held ([`Holding`](crate::FromInit::Holding)) until the
-    /// daemon says [`Leave`](crate::ToInit::Leave) or is gone.
+    /// daemon says [`Leave`](crate::ToInit::Leave) or is gone. Brings what watching the cgroup for want of
+    /// memory takes (`hull_cgroup::OomFiles`), if it can be watched.
     Prepare {
         /// Mounts in order; empty where the bundle already holds a root file system.
         mounts: Vec<HostMount>,

@@ -105,15 +105,19 @@ pub enum FromInit {
     /// A job has the right to compile and waits for the artifact; the module comes with this datagram.
     Claimed,
     /// A job has made a unit of systemd and stays in it, since a unit without a process is removed; it
-    /// waits for `Leave`.
+    /// waits for `Leave`. What the job was to bring comes with this datagram.
     Holding {
         /// How it got there.
         moments: Moments,
+        /// What did not work and can be done without; one line each, for the log.
+        warnings: Vec<String>,
     },
     /// A job is done; what it was to bring comes with this datagram.
     Done {
         /// How it got there.
         moments: Moments,
+        /// What did not work and can be done without; one line each, for the log.
+        warnings: Vec<String>,
     },
     /// This step failed; the process ends.
     Failed(SetupError),

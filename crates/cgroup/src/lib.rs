@@ -35,7 +35,7 @@ pub use error::{Absence, Error};
 pub use freezer::{freeze, thaw};
 pub use kill::{kill, kill_within};
 pub use layout::Layout;
-pub use oom::OomWatch;
+pub use oom::{OomFiles, OomWatch};
 pub use processes::{is_populated, join_self, pids};
 pub use remove::{remove, remove_within};
 pub use stats::{

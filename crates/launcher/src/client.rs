@@ -10,7 +10,7 @@ mod sync;
 mod watch;
 
 pub use child::ChildProcess;
-pub use job::{Job, JobError};
+pub use job::{Held, Job, JobError};
 pub use sync::{SyncClosed, SyncSocket};
 pub use watch::watch;
 
@@ -78,18 +78,18 @@ impl Drop for InFlight {
 }
 
 impl Launcher {
-    /// Makes the handle and its task on the current tokio runtime. A launcher process is started
-    /// with the first request.
-    #[must_use]
-    pub fn new() -> Self {
+    /// Makes the handle and the work that is to be spawned for it. A launcher process is started with
+    /// the first request.
+    pub fn new() -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (orders, queue) = mpsc::channel(QUEUE);
         let known = orphans::KnownPids::default();
-        tokio::spawn(serve(queue, known.clone()));
-        Self {
+        let work = serve(queue, known.clone());
+        let launcher = Self {
             orders,
             in_flight: Arc::default(),
             known,
-        }
+        };
+        (launcher, work)
     }
 
     /// Whether a process may exist that the daemon has not heard of yet.
@@ -127,12 +127,6 @@ impl Launcher {
             Some(limit) => between::follow(result?, &self.known, limit).await,
             None => result,
         }
-    }
-}
-
-impl Default for Launcher {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -48,19 +48,25 @@ pub(crate) fn run(
             &e.to_string(),
         )
     })?;
-    let brought = perform(single, sync, job, file)?;
-    let fds: Vec<_> = brought.iter().map(AsFd::as_fd).collect();
+    let Brought { fds, warnings } = perform(single, sync, job, file)?;
+    let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
     let moments = step::moments();
-    sync.send_fds(Step::Plan, &FromInit::Done { moments }, &fds)
+    sync.send_fds(Step::Plan, &FromInit::Done { moments, warnings }, &fds)
 }
 
-/// Gives what the job was to bring.
+/// What a job was to bring, and what did not work and can be done without.
+#[derive(Debug, Default)]
+struct Brought {
+    fds: Vec<OwnedFd>,
+    warnings: Vec<String>,
+}
+
 fn perform(
     single: &SingleThreaded,
     sync: &Sync,
     job: HostJob,
     file: Option<OwnedFd>,
-) -> Result<Vec<OwnedFd>, SetupError> {
+) -> Result<Brought, SetupError> {
     let done = match job {
         HostJob::Prepare {
             mounts,
@@ -73,7 +79,7 @@ fn perform(
             });
             // The lease: from here on nothing more is done.
             drop(file);
-            prepared
+            return prepared;
         }
         HostJob::Release {
             rootfs,
@@ -95,7 +101,9 @@ fn perform(
         HostJob::Wasm(job) => {
             // It looks by itself whether the daemon is gone, and then tidies up in the store.
             outlive_daemon(Step::Artifact)?;
-            return wasm::perform(sync, job, file);
+            let fds = wasm::perform(sync, job, file)?;
+            let warnings = Vec::new();
+            return Ok(Brought { fds, warnings });
         }
         HostJob::Logger(program) => {
             // It ends when it has read the last lines, which may be those that tell why the daemon died.
@@ -128,7 +136,7 @@ fn perform(
             }
         }
     };
-    done.map(|()| Vec::new())
+    done.map(|()| Brought::default())
 }
 
 /// For a job that has something to do when the daemon dies, and notices that by itself.
@@ -140,8 +148,8 @@ fn prepare(
     single: &SingleThreaded,
     mounts: &[HostMount],
     rootfs: &str,
-    make_around: impl FnOnce() -> Result<(), SetupError>,
-) -> Result<(), SetupError> {
+    make_around: impl FnOnce() -> Result<Brought, SetupError>,
+) -> Result<Brought, SetupError> {
     step::begin(Step::RootfsMount)?;
     rootfs::mount(single, mounts, rootfs)?;
     make_around().inspect_err(|_| {
@@ -157,11 +165,11 @@ fn make_around(
     sync: &Sync,
     cgroup: Option<&CgroupSetup>,
     pod: Option<&PodFiles>,
-) -> Result<(), SetupError> {
+) -> Result<Brought, SetupError> {
     pod.map_or(Ok(()), pod_files::make)?;
     let made = step::begin(Step::Cgroup).and_then(|()| match cgroup {
         Some(setup) => make_cgroup(sync, setup),
-        None => Ok(()),
+        None => Ok(Brought::default()),
     });
     made.inspect_err(|_| {
         // The first failure is the one to report.
@@ -170,17 +178,23 @@ fn make_around(
 }
 
 /// Where systemd makes it, this process stays in it until the container's first process is there.
-fn make_cgroup(sync: &Sync, setup: &CgroupSetup) -> Result<(), SetupError> {
+fn make_cgroup(sync: &Sync, setup: &CgroupSetup) -> Result<Brought, SetupError> {
     let failed = |e: hull_cgroup::Error| from_cgroup(Step::Cgroup, &e);
     let Some(scope) = &setup.paths.scope else {
-        return hull_cgroup::create(setup).map_err(failed);
+        hull_cgroup::create(setup).map_err(failed)?;
+        return Ok(watch_memory(&setup.paths));
     };
     let placeholder = hull_cgroup::create_scope(setup, scope).map_err(failed)?;
+    let Brought { fds, warnings } = watch_memory(&setup.paths);
+    let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
     let moments = step::moments();
-    sync.send(Step::Cgroup, &FromInit::Holding { moments })?;
+    sync.send_fds(Step::Cgroup, &FromInit::Holding { moments, warnings }, &fds)?;
     // Should the daemon be gone, the process ends here, and with it the unit.
     match sync.receive(Step::Cgroup)? {
-        ToInit::Leave => placeholder.leave().map_err(failed),
+        ToInit::Leave => placeholder
+            .leave()
+            .map_err(failed)
+            .map(|()| Brought::default()),
         ToInit::Proceed { .. }
         | ToInit::Runner { .. }
         | ToInit::Digest
@@ -197,6 +211,19 @@ fn make_cgroup(sync: &Sync, setup: &CgroupSetup) -> Result<(), SetupError> {
             ))
         }
     }
+}
+
+/// What the daemon hears of want of memory by. Done here, because finding the files waits for everybody who
+/// makes or removes a cgroup.
+fn watch_memory(paths: &CgroupPaths) -> Brought {
+    let mut brought = Brought::default();
+    match hull_cgroup::OomFiles::open(paths) {
+        Ok(files) => brought.fds = files.map_or_else(Vec::new, hull_cgroup::OomFiles::into_fds),
+        Err(e) => brought
+            .warnings
+            .push(format!("no out-of-memory events: {e}")),
+    }
+    brought
 }
 
 /// Runs poststop hooks in this process, all of them whatever the earlier ones do. For `delete`, which

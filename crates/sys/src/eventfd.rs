@@ -31,6 +31,19 @@ impl EventFd {
     }
 }
 
+impl From<OwnedFd> for EventFd {
+    /// A counter that another process has made.
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl From<EventFd> for OwnedFd {
+    fn from(event: EventFd) -> Self {
+        event.0
+    }
+}
+
 impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

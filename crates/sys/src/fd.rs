@@ -2,9 +2,10 @@
 
 use crate::{Errno, Result, check, check_fd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::Read as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 /// Makes `fd` also the descriptor with the number `target`, inherited through execve
@@ -243,20 +244,29 @@ pub fn memory(name: &std::ffi::CStr) -> Result<OwnedFd> {
     check_fd(libc::c_long::from(ret))
 }
 
-/// A sealed, read-only memory file with this content, at position 0
+/// A memory file with this content, at position 0
 /// ([memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)).
 ///
 /// # Errors
 /// `ENOMEM`, `EMFILE`, `ENFILE`.
-pub fn sealed_memory(name: &std::ffi::CStr, content: &[u8]) -> Result<OwnedFd> {
-    let mut file = std::fs::File::from(memory(name)?);
-    file.write_all(content).map_err(|e| errno(&e))?;
-    file.rewind().map_err(|e| errno(&e))?;
-    seal(&file)?;
+pub fn memory_with(name: &std::ffi::CStr, content: &[u8]) -> Result<OwnedFd> {
+    let file = std::fs::File::from(memory(name)?);
+    file.write_all_at(content, 0).map_err(|e| errno(&e))?;
     Ok(file.into())
 }
 
-/// Forbids every further change of a memory file.
+/// As [`memory_with`], sealed: read-only for everybody.
+///
+/// # Errors
+/// As [`memory_with`].
+pub fn sealed_memory(name: &std::ffi::CStr, content: &[u8]) -> Result<OwnedFd> {
+    let file = memory_with(name, content)?;
+    seal(&file)?;
+    Ok(file)
+}
+
+/// Forbids every further change of a memory file. That can wait for other processors, which may hold its
+/// pages in a list of their own.
 ///
 /// # Errors
 /// `EPERM` when it was sealed against that, `EBUSY` when it is mapped writable.

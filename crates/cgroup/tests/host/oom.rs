@@ -1,8 +1,8 @@
 //! OOM kills are heard.
 
 use crate::scope::{DEADLINE, Scope, signal_of};
-use hull_abi::{Memory, Resources};
-use hull_cgroup::{OomWatch, remove};
+use hull_abi::{CgroupPaths, Memory, Resources};
+use hull_cgroup::{OomFiles, OomWatch, remove};
 use hull_sys::fd::wait_readable;
 use std::time::Instant;
 
@@ -19,13 +19,19 @@ fn small_memory() -> Resources {
     }
 }
 
+/// By descriptors that another process may have made.
+fn watch(paths: &CgroupPaths) -> Option<OomWatch> {
+    let fds = OomFiles::open(paths)
+        .unwrap()
+        .map_or_else(Vec::new, OomFiles::into_fds);
+    OomFiles::from_fds(fds).map(|files| OomWatch::new(files, paths).unwrap())
+}
+
 #[test]
 fn kill_of_a_process_that_is_not_init_is_counted_without_a_further_event() {
     let scope = Scope::new("oom");
     scope.create(small_memory()).unwrap();
-    let watch = OomWatch::open(&scope.paths)
-        .unwrap()
-        .expect("a memory controller");
+    let watch = watch(&scope.paths).expect("a memory controller");
     assert_eq!(watch.drain(), Ok(0));
     for kills in 1..=2 {
         // Keeps what it has read, which is a single line without an end.
@@ -49,9 +55,7 @@ fn kill_of_a_process_that_is_not_init_is_counted_without_a_further_event() {
 fn count_outlives_the_cgroup() {
     let scope = Scope::new("oom-gone");
     scope.create(small_memory()).unwrap();
-    let watch = OomWatch::open(&scope.paths)
-        .unwrap()
-        .expect("a memory controller");
+    let watch = watch(&scope.paths).expect("a memory controller");
     assert_eq!(signal_of(scope.spawn("tail /dev/zero")), Some(9));
     assert_eq!(watch.drain(), Ok(1));
     remove(&scope.paths).unwrap();
@@ -62,7 +66,7 @@ fn count_outlives_the_cgroup() {
 fn without_a_memory_controller_there_is_nothing_to_watch() {
     let scope = Scope::unified_only("oom-none");
     scope.create(Resources::default()).unwrap();
-    let watch = OomWatch::open(&scope.paths).unwrap();
+    let watch = watch(&scope.paths);
     assert_eq!(
         watch.is_some(),
         scope

@@ -90,7 +90,8 @@ pub(super) async fn spawn(
     let failed = || "ask the launcher".to_owned();
     let (ours, theirs) = socket::pair().at(Step::Clone, failed)?;
     let sync = SyncSocket::new(ours).at(Step::Clone, failed)?;
-    let body = fd::sealed_memory(c"plan", &args.body).at(Step::Clone, failed)?;
+    // Not sealed, which could wait for other processors: only a process of ours ever has it.
+    let body = fd::memory_with(c"plan", &args.body).at(Step::Clone, failed)?;
     let is_job = matches!(args.spawn, Spawn::Job);
     let mut roles = vec![FdRole::Body, FdRole::Sync];
     roles.extend(args.fds.iter().map(|(role, _)| *role));

@@ -26,6 +26,19 @@ impl From<JobError> for SetupError {
     }
 }
 
+/// What a job has done, while it may go on holding something for us.
+#[derive(Debug)]
+pub struct Held {
+    /// When its steps began.
+    pub moments: Moments,
+    /// What did not work and can be done without; one line each, for the log.
+    pub warnings: Vec<String>,
+    /// What it was to bring.
+    pub fds: Vec<OwnedFd>,
+    /// The job, if it holds something: it waits for [`Job::leave`] or for being dropped.
+    pub job: Option<Job>,
+}
+
 /// A job that has been started. Whoever drops it without its end leaves that to the sweep.
 #[derive(Debug)]
 pub struct Job {
@@ -51,15 +64,14 @@ impl Launcher {
         let (word, _) = job.next(deadline).await?;
         // It only has to end, which the caller need not wait for.
         tokio::spawn(job.end());
-        let FromInit::Done { moments } = word else {
+        let FromInit::Done { moments, .. } = word else {
             return Err(JobError::Broken(broken("the job spoke out of order")));
         };
         Ok(moments)
     }
 
-    /// As [`Launcher::run_noting`], for a job that may go on holding something for us: then it comes
-    /// too, and waits for [`Job::leave`] or for being dropped. `lease` is open as long as its process is
-    /// there, whoever else has died.
+    /// As [`Launcher::run_noting`], for a job that brings descriptors and may go on holding something for
+    /// us. `lease` is open as long as its process is there, whoever else has died.
     ///
     /// # Errors
     /// As [`Launcher::run`].
@@ -68,17 +80,24 @@ impl Launcher {
         job: &HostJob,
         lease: OwnedFd,
         deadline: Duration,
-    ) -> Result<(Moments, Option<Job>), JobError> {
+    ) -> Result<Held, JobError> {
         let job = self.begin(job, Some(lease)).await?;
-        match job.next(deadline).await? {
-            (FromInit::Done { moments }, _) => {
-                // It only has to end, which the caller need not wait for.
-                tokio::spawn(job.end());
-                Ok((moments, None))
-            }
-            (FromInit::Holding { moments }, _) => Ok((moments, Some(job))),
-            _ => Err(JobError::Broken(broken("the job spoke out of order"))),
-        }
+        let (word, fds) = job.next(deadline).await?;
+        let (moments, warnings, job) = if let FromInit::Holding { moments, warnings } = word {
+            (moments, warnings, Some(job))
+        } else if let FromInit::Done { moments, warnings } = word {
+            // It only has to end, which the caller need not wait for.
+            tokio::spawn(job.end());
+            (moments, warnings, None)
+        } else {
+            return Err(JobError::Broken(broken("the job spoke out of order")));
+        };
+        Ok(Held {
+            moments,
+            warnings,
+            fds,
+            job,
+        })
     }
 
     /// As [`Launcher::run`], for a job that brings descriptors.
