@@ -257,7 +257,8 @@ impl<'a> Asking<'a> {
         let observed = self.observed(&entry);
         let mut config = guest::config(plan, process, &module.program, module.home.as_deref());
         config.entry = entry;
-        let config = hull_abi::encode(&config).map_err(|e| Error::Invalid(e.to_string()))?;
+        let config = config.encode();
+        let config = config.map_err(|e| Error::Invalid(e.to_string()))?;
         let config = hull_sys::fd::sealed_memory(c"hull-wasm", &config)
             .map_err(|e| Error::host("make the runner's config", e))?;
         let mut fds = vec![tools.runner.as_fd(), config.as_fd(), artifact.as_fd()];

@@ -41,7 +41,7 @@ pub use sync::{FromInit, ToInit, WasmRequest};
 pub use trace::{Mark, Moments, TRACE_ANNOTATION, TRACE_FILE, Trace, Who};
 pub use wasm::{
     ContentSource, Entry, HttpSettings, ImageModule, MAX_CONCURRENCY, NameFiles, Net, NetRule,
-    Payload, Peer, Preopen, Proposal, RUNNER_FDS, RunnerConfig, WasmSettings, World,
+    NoConfig, Payload, Peer, Preopen, Proposal, RUNNER_FDS, RunnerConfig, WasmSettings, World,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -78,8 +78,13 @@ pub fn encode_into<'b, T: Serialize>(
 /// # Errors
 /// [`Malformed`] for any other bytes; trailing bytes count as malformed.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok(_) | Err(_) => Err(Malformed(std::any::type_name::<T>())),
+    match decode_first(bytes)? {
+        (value, []) => Ok(value),
+        _ => Err(Malformed(std::any::type_name::<T>())),
     }
+}
+
+/// As [`decode`], with whatever follows.
+fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), Malformed> {
+    postcard::take_from_bytes(bytes).map_err(|_| Malformed(std::any::type_name::<T>()))
 }

@@ -1,5 +1,6 @@
 //! Wasm: what a process runs in its envelope, and what the runner is told.
 
+use crate::{Malformed, decode, decode_first, encode};
 use serde::{Deserialize, Serialize};
 
 /// What a process becomes at the end of its way into the container. A closed set: the envelope is
@@ -54,6 +55,43 @@ pub struct RunnerConfig {
     pub name_files: NameFiles,
     /// What annotations ask for.
     pub settings: WasmSettings,
+}
+
+/// The version of hull that this is a part of. A shim lives as long as its pod, and the runner that it finds may
+/// be of another one by then.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Why there is no config in some bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoConfig {
+    /// They are for a runner of another version, for which they may mean something else.
+    #[error("the shim is of hull {0} and this of hull {VERSION}: start the pod anew")]
+    Version(String),
+    /// They mean nothing.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+impl RunnerConfig {
+    /// The config for a runner of the same version.
+    ///
+    /// # Errors
+    /// As [`encode`].
+    pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
+        encode(&(VERSION, self))
+    }
+
+    /// What [`encode`](Self::encode) made.
+    ///
+    /// # Errors
+    /// [`NoConfig`] for any other bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NoConfig> {
+        let (version, config) = decode_first::<String>(bytes)?;
+        if version != VERSION {
+            return Err(NoConfig::Version(version));
+        }
+        Ok(decode(config)?)
+    }
 }
 
 /// Which files about names are mounts of the container, so its caller's; others are the image's.

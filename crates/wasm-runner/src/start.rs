@@ -38,7 +38,7 @@ impl Start {
             .map_err(|errno| Failure::not_found("cannot take over the config", errno))?;
         let config = hull_sys::fd::read_to_end(config, MAX_CONFIG)
             .map_err(|errno| Failure::not_found("cannot read the config", errno))?;
-        let config = hull_abi::decode(&config)
+        let config = RunnerConfig::decode(&config)
             .map_err(|error| Failure::not_found("cannot read the config", error))?;
         let metrics = metrics
             .map(take)

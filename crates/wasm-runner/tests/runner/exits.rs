@@ -64,14 +64,18 @@ fn without_descriptors_nothing_is_started() {
 }
 
 #[test]
-fn a_config_that_is_none_is_refused() {
+fn a_config_that_is_none_or_of_another_version_is_refused() {
     let guest = command("");
-    let mut command = guest.command();
-    std::fs::write(guest.directory.path().join("config"), b"\xff\xff\xff").unwrap();
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(127));
-    assert!(
-        stderr(&output).contains("cannot read the config"),
-        "{output:?}"
-    );
+    let of_another = hull_abi::encode(&("0.0.0", &guest.config)).unwrap();
+    for (config, reason) in [
+        (b"\xff\xff\xff".to_vec(), "malformed"),
+        (of_another, "the shim is of hull 0.0.0 and this of hull"),
+    ] {
+        let mut command = guest.command();
+        std::fs::write(guest.directory.path().join("config"), config).unwrap();
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(127));
+        let line = format!("cannot read the config: {reason}");
+        assert!(stderr(&output).contains(&line), "{output:?}");
+    }
 }

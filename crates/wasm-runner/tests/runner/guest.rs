@@ -101,7 +101,7 @@ impl Guest {
     /// The command that starts the guest, streams not yet set.
     pub(crate) fn command(&self) -> Command {
         let config = self.directory.path().join("config");
-        std::fs::write(&config, hull_abi::encode(&self.config).unwrap()).unwrap();
+        std::fs::write(&config, self.config.encode().unwrap()).unwrap();
         let mut words = self.prefix.clone();
         words.extend(["sh".to_owned(), "-c".to_owned(), HAND_OVER.to_owned()]);
         let mut command = Command::new(&words[0]);
