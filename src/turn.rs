@@ -1,5 +1,6 @@
 //! How long one task holds the event loop in one go, its turn: everything else waits meanwhile, so a turn
-//! must be short. Tasks are spawned through here, so that none goes unseen.
+//! must be short. Our tasks are spawned through here, so that none goes unseen but those that only wait for the end
+//! of a process.
 //!
 //! Told only where `HULL_WATCH_TURNS` is in the environment of the daemon: each turn costs system calls then.
 

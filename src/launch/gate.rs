@@ -6,7 +6,8 @@ use crate::daemon::Shared;
 use crate::error::Error;
 use crate::wasm::{Asking, Guest};
 use hull_abi::{Blame, FromInit, Hook, Moments, Plan, Process, SetupError, Step, ToInit};
-use hull_launcher::client::{ChildProcess, SyncSocket};
+use hull_launcher::client::{ChildProcess, SyncClosed, SyncSocket};
+use hull_sys::Errno;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -77,8 +78,8 @@ pub(super) async fn until_ready(
                 | FromInit::Holding { .. }
                 | FromInit::Cloned { .. },
                 _,
-            ))
-            | Err(_) => return Err(killed(Step::Gate)),
+            )) => return Err(killed(Step::Gate)),
+            Err(closed) => return Err(lost(Step::Gate, closed)),
         }
     }
 }
@@ -92,6 +93,14 @@ async fn answer_limits(
     outside::set_limits(process, child)?;
     let sent = sync.send(&ToInit::Limited).await;
     sent.map_err(|_| killed(Step::Rlimits))
+}
+
+/// Nothing is heard of the process any more.
+fn lost(step: Step, closed: SyncClosed) -> Error {
+    if closed.no_room {
+        return Error::host("take over what the process has opened", Errno::EMFILE);
+    }
+    killed(step)
 }
 
 pub(crate) fn killed(step: Step) -> Error {
@@ -176,8 +185,8 @@ pub(super) async fn until_exec(
                 | FromInit::Cloned { .. },
                 _,
             )) => {}
-            Err(_) if execing => return Ok(master),
-            Err(_) => return Err(killed(Step::Exec)),
+            Err(SyncClosed { no_room: false }) if execing => return Ok(master),
+            Err(closed) => return Err(lost(Step::Exec, closed)),
         }
     }
 }

@@ -68,9 +68,9 @@ pub(super) enum Verdict {
 }
 
 /// The cgroup in which modules of a container are compiled. No container can have this path, since
-/// "@" is in no id; `delete` knows it without being told.
+/// "@" is in no id and no namespace; `delete` knows it without being told. It has no parent that would stay.
 pub(crate) fn cgroups_path(namespace: &str, id: &ContainerId) -> String {
-    format!("/{namespace}/{}@wasm", id.as_str())
+    format!("/{namespace}@{}@wasm", id.as_str())
 }
 
 /// Runs the compiler and waits for its end. Nothing is left of it afterwards.

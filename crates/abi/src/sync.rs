@@ -116,7 +116,7 @@ pub enum FromInit {
     Done {
         /// How it got there.
         moments: Moments,
-        /// What did not work and can be done without; one line each, for the log.
+        /// What did not work and can be done without; one line each, for the log. Only `Prepare` has any.
         warnings: Vec<String>,
     },
     /// This step failed; the process ends.

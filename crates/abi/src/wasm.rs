@@ -57,28 +57,30 @@ pub struct RunnerConfig {
     pub settings: WasmSettings,
 }
 
-/// The version of hull that this is a part of. A shim lives as long as its pod, and the runner that it finds may
-/// be of another one by then.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Which fields a [`RunnerConfig`] has in its encoding. A shim lives as long as its pod, and the runner that it
+/// finds may be of another version of hull by then.
+const LAYOUT: u32 = 1;
 
 /// Why there is no config in some bytes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoConfig {
-    /// They are for a runner of another version, for which they may mean something else.
-    #[error("the shim is of hull {0} and this of hull {VERSION}: start the pod anew")]
-    Version(String),
+    /// They are for a runner of another version, for which they mean something else.
+    #[error(
+        "layout {0} instead of {LAYOUT}: the shim is of another version of hull; start the pod anew"
+    )]
+    Layout(u32),
     /// They mean nothing.
     #[error(transparent)]
     Malformed(#[from] Malformed),
 }
 
 impl RunnerConfig {
-    /// The config for a runner of the same version.
+    /// The config for a runner that knows the same layout.
     ///
     /// # Errors
     /// As [`encode`].
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
-        encode(&(VERSION, self))
+        encode(&(LAYOUT, self))
     }
 
     /// What [`encode`](Self::encode) made.
@@ -86,11 +88,10 @@ impl RunnerConfig {
     /// # Errors
     /// [`NoConfig`] for any other bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, NoConfig> {
-        let (version, config) = decode_first::<String>(bytes)?;
-        if version != VERSION {
-            return Err(NoConfig::Version(version));
+        match decode_first(bytes)? {
+            (LAYOUT, config) => Ok(decode(config)?),
+            (other, _) => Err(NoConfig::Layout(other)),
         }
-        Ok(decode(config)?)
     }
 }
 
@@ -280,4 +281,45 @@ pub struct Preopen {
     pub guest: String,
     /// Whether nothing in it may change. The kernel's mount says the same; this is the second wall.
     pub readonly: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who changes what is written here, or an enum in it, counts [`LAYOUT`] up.
+    #[test]
+    fn layout_has_a_number() {
+        let fields = format!("{:?}", RunnerConfig::default());
+        let known = "RunnerConfig { program: \"\", args: [], env: [], cwd: \"\", preopens: [], \
+                     memory_limit: None, cpus: 0, entry: Command, \
+                     name_files: NameFiles { hosts: false, resolv_conf: false }, \
+                     settings: WasmSettings { world: ByExports, preopens: None, net: All, \
+                     timeout_ms: None, max_memory: None, stack: None, coredump: None, \
+                     no_backtrace: false, http: HttpSettings { addr: None, \
+                     max_concurrency: None, request_timeout_ms: None, \
+                     drain_timeout_ms: None, max_body: None, max_reuse: None }, \
+                     proposals: [] } }";
+        assert_eq!((LAYOUT, fields.as_str()), (1, known));
+    }
+
+    #[test]
+    fn config_is_decoded_by_who_knows_its_layout() {
+        let config = RunnerConfig {
+            program: "/app.wasm".to_owned(),
+            ..RunnerConfig::default()
+        };
+        let bytes = config.encode().unwrap();
+        assert_eq!(RunnerConfig::decode(&bytes), Ok(config.clone()));
+        let other = encode(&(LAYOUT + 1, &config)).unwrap();
+        assert_eq!(
+            RunnerConfig::decode(&other),
+            Err(NoConfig::Layout(LAYOUT + 1))
+        );
+        let cut = bytes.get(..bytes.len() - 1).unwrap();
+        assert!(matches!(
+            RunnerConfig::decode(cut),
+            Err(NoConfig::Malformed(_))
+        ));
+    }
 }

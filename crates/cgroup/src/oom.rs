@@ -230,8 +230,7 @@ fn open_counter(dir: &CgroupDir, name: &str) -> Result<OwnedFd, Error> {
 
 /// Where the counter of a cgroup is, by its paths alone.
 fn counter_path(paths: &CgroupPaths) -> String {
-    let mut v1 = paths.v1.iter();
-    match v1.find(|v1| v1.controllers.iter().any(|name| name == "memory")) {
+    match routes::v1_of(paths, "memory") {
         Some(v1) => format!("{}/{V1_COUNTER}", v1.path),
         None => {
             let unified = paths.unified.as_deref().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::files::CgroupDir;
-use hull_abi::CgroupPaths;
+use hull_abi::{CgroupPaths, V1Path};
 
 /// The cgroup version whose file names and values count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +80,18 @@ impl Routes {
     }
 }
 
+/// The directory of a v1 controller.
+pub(crate) fn v1_of<'a>(paths: &'a CgroupPaths, controller: &str) -> Option<&'a V1Path> {
+    let mut v1 = paths.v1.iter();
+    v1.find(|v1| v1.controllers.iter().any(|name| name == controller))
+}
+
 /// The directory of one controller, as [`Routes::find`] gives it, without opening the others.
 pub(crate) fn find(
     paths: &CgroupPaths,
     controller: &str,
 ) -> Result<Option<(Version, CgroupDir)>, Error> {
-    let v1 = paths
-        .v1
-        .iter()
-        .find(|v1| v1.controllers.iter().any(|name| name == controller));
-    if let Some(v1) = v1 {
+    if let Some(v1) = v1_of(paths, controller) {
         return Ok(Some((Version::V1, CgroupDir::open(&v1.path)?)));
     }
     let Some(path) = &paths.unified else {

@@ -22,7 +22,7 @@ use place::{lock_all, runs};
 
 pub(crate) use place::{mount_point, socket_dir, state_dir};
 
-/// The namespace of containerd's API that our containers are in, and the parent of their cgroups.
+/// The namespace of containerd's API that our containers are in, and what the names of their cgroups begin with.
 pub(crate) const NAMESPACE: &str = "hull";
 
 /// File whose lock says that the directory is in use.

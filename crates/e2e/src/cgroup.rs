@@ -102,6 +102,12 @@ pub fn directories_naming(token: &str) -> Vec<PathBuf> {
     found
 }
 
+/// The cgroups of the jail that compiles for the container `/NAMESPACE/ID`.
+pub fn jails(container: &str) -> Vec<PathBuf> {
+    let name = container.trim_start_matches('/').replace('/', "@");
+    directories_naming(&format!("/{name}@wasm"))
+}
+
 /// Removes every empty cgroup that names `token`; one that is busy stays.
 pub fn remove_naming(token: &str) {
     for dir in directories_naming(token).iter().rev() {

@@ -16,16 +16,11 @@ use hull_e2e::{
 /// A module that keeps the compiler busy for seconds.
 const SLOW: &str = "/wasm/slow.wasm";
 
-/// The cgroups of the jail that compiles for the container with this cgroup.
-fn jails(group: &str) -> Vec<PathBuf> {
-    cgroup::directories_naming(&format!("{group}@wasm"))
-}
-
 /// Waits for the compiler that runs for it; gives its pid. One that is still on its way into the
 /// jail, or that is only asked for its engine, is none.
 fn compiler(group: &str) -> u32 {
     eventually("the compiler runs", || {
-        jails(group)
+        cgroup::jails(group)
             .iter()
             .filter_map(|jail| fs::read_to_string(jail.join("cgroup.procs")).ok())
             .flat_map(|pids| pids.lines().map(str::to_owned).collect::<Vec<_>>())
@@ -38,7 +33,7 @@ fn compiler(group: &str) -> u32 {
 fn fails_to_create(c: &Container<'_>, parts: &[&str]) {
     let error = c.try_create().unwrap_err();
     is_one_clear_line(error.message(), parts);
-    assert_eq!(jails(&c.cgroup()), Vec::<PathBuf>::new());
+    assert_eq!(cgroup::jails(&c.cgroup()), Vec::<PathBuf>::new());
 }
 
 /// After a failure the same daemon takes a good module.
@@ -88,7 +83,7 @@ fn modules_of_two_containers_of_a_pod_are_compiled_at_once() {
         let creating = [&one, &other].map(|c| scope.spawn(|| c.try_create()));
         eventually("both are compiled", || {
             let runs = |c: &Container<'_>| {
-                let jails = jails(&c.cgroup());
+                let jails = cgroup::jails(&c.cgroup());
                 let mut pids = jails
                     .iter()
                     .filter_map(|jail| fs::read_to_string(jail.join("cgroup.procs")).ok());
@@ -104,8 +99,8 @@ fn modules_of_two_containers_of_a_pod_are_compiled_at_once() {
             drop(created.join().unwrap());
         }
     });
-    assert_eq!(jails(&one.cgroup()), Vec::<PathBuf>::new());
-    assert_eq!(jails(&other.cgroup()), Vec::<PathBuf>::new());
+    assert_eq!(cgroup::jails(&one.cgroup()), Vec::<PathBuf>::new());
+    assert_eq!(cgroup::jails(&other.cgroup()), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -157,7 +152,7 @@ fn compiler_is_locked_in_and_has_nothing() {
         }
         creating.join().unwrap().unwrap();
     });
-    assert_eq!(jails(&c.cgroup()), Vec::<PathBuf>::new());
+    assert_eq!(cgroup::jails(&c.cgroup()), Vec::<PathBuf>::new());
 }
 
 /// State and the like must not wait for a compilation, nor native containers of the same pod.
@@ -199,7 +194,7 @@ fn container_that_is_killed_while_an_exec_compiles_ends_at_once() {
         );
         assert!(procfs::has_ended(pid));
     });
-    assert_eq!(jails(&c.cgroup()), Vec::<PathBuf>::new());
+    assert_eq!(cgroup::jails(&c.cgroup()), Vec::<PathBuf>::new());
     // That of sleep.wasm.
     artifacts::single(&lab.artifacts());
 }
@@ -227,7 +222,7 @@ fn daemon_killed_while_compiling_leaves_nothing() {
             procfs::has_ended(pid).then_some(())
         });
     });
-    assert_eq!(jails(&c.cgroup()), Vec::<PathBuf>::new());
+    assert_eq!(cgroup::jails(&c.cgroup()), Vec::<PathBuf>::new());
     eventually("no lock and no temporary file is left", || {
         artifacts::leftovers(&lab.artifacts())
             .is_empty()
@@ -259,7 +254,7 @@ fn launcher_killed_while_compiling_harms_nobody() {
         creating.join().unwrap().unwrap();
     });
     assert!(procfs::has_ended(launcher));
-    assert_eq!(jails(&c.cgroup()), Vec::<PathBuf>::new());
+    assert_eq!(cgroup::jails(&c.cgroup()), Vec::<PathBuf>::new());
     c.start();
     let (_, stderr) = hull_e2e::read_output(&mut c.stdio);
     assert_eq!((c.wait(), stderr.as_str()), (0, ""));
@@ -287,7 +282,7 @@ fn containerd_cleans_up_after_a_daemon_that_was_killed_while_compiling() {
         });
     });
     eventually("its cgroup is gone", || {
-        jails(&group).is_empty().then_some(())
+        cgroup::jails(&group).is_empty().then_some(())
     });
     let store = case.containerd().artifacts();
     eventually("no lock and no temporary file is left", || {

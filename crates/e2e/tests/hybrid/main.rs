@@ -11,6 +11,7 @@ mod devices;
 mod group;
 mod limits;
 mod limits_change;
+mod oom;
 mod placement;
 mod refused;
 mod shim;

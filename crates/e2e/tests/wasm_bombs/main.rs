@@ -58,7 +58,7 @@ fn create(module: &[u8]) -> Result<(), String> {
     );
     assert!(slowest < slowed(PATIENCE), "the neighbour took {slowest:?}");
     assert!(stalls.slowest < slowed(PATIENCE), "{stalls:?}");
-    let jails = cgroup::directories_naming(&format!("{}@wasm", c.cgroup()));
+    let jails = cgroup::jails(&c.cgroup());
     assert!(jails.is_empty(), "{jails:?}");
     // What large files are is noted beside a start.
     eventually("nothing but artifacts and notes is in the store", || {

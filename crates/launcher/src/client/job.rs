@@ -1,7 +1,8 @@
 //! Jobs on the host's side, with a deadline.
 
-use super::{ChildProcess, Launched, Launcher, SpawnArgs, broken};
-use hull_abi::{FdRole, FromInit, HostJob, Moments, SetupError, Spawn, ToInit};
+use super::{ChildProcess, Launched, Launcher, SpawnArgs, SyncClosed, broken};
+use crate::failure::because;
+use hull_abi::{Blame, FdRole, FromInit, HostJob, Moments, SetupError, Spawn, Step, ToInit};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -141,6 +142,7 @@ impl Job {
                 fds,
             ))) => return Ok((word, fds)),
             Ok(Ok((FromInit::Failed(error), _))) => JobError::Failed(error),
+            Ok(Err(SyncClosed { no_room: true })) => JobError::Broken(no_room()),
             Ok(_) => JobError::Broken(broken("the job's process died")),
             Err(_) => {
                 // ESRCH: it ended just now, which is as good.
@@ -179,6 +181,13 @@ impl Job {
         drop(sync);
         reap(&process).await;
     }
+}
+
+/// The daemon may not have what the job has brought.
+fn no_room() -> SetupError {
+    let action = "take over what a job has opened".to_owned();
+    let cause = hull_sys::Errno::EMFILE.desc().to_lowercase();
+    because(Step::Clone, Blame::Host, action, &cause)
 }
 
 /// A killed process in an uninterruptible wait may stay: the sweep reaps it later.

@@ -2,14 +2,28 @@
 
 use super::watch;
 use hull_abi::{FromInit, ToInit};
-use hull_sys::{Errno, socket};
+use hull_sys::{Errno, fd, socket};
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// The other end is gone, or spoke nonsense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SyncClosed;
+pub struct SyncClosed {
+    /// Its descriptors were lost, since this process may have no more.
+    pub no_room: bool,
+}
+
+impl From<io::Error> for SyncClosed {
+    fn from(error: io::Error) -> Self {
+        let no_room = matches!(fd::errno(&error), Errno::EMFILE | Errno::ENFILE);
+        Self { no_room }
+    }
+}
+
+/// Nonsense.
+const MALFORMED: SyncClosed = SyncClosed { no_room: false };
 
 /// A process's sync socket (protocol: `hull_abi::FromInit`).
 #[derive(Debug)]
@@ -33,8 +47,8 @@ impl SyncSocket {
             .0
             .async_io(Interest::READABLE, |s| Ok(socket::receive(s)?))
             .await;
-        let (bytes, fds) = received.map_err(|_| SyncClosed)?;
-        let message = hull_abi::decode(&bytes).map_err(|_| SyncClosed)?;
+        let (bytes, fds) = received?;
+        let message = hull_abi::decode(&bytes).map_err(|_| MALFORMED)?;
         Ok((message, fds))
     }
 
@@ -55,10 +69,10 @@ impl SyncSocket {
         message: &ToInit,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), SyncClosed> {
-        let bytes = hull_abi::encode(message).map_err(|_| SyncClosed)?;
-        self.0
-            .async_io(Interest::WRITABLE, |s| Ok(socket::send(s, &bytes, fds)?))
-            .await
-            .map_err(|_| SyncClosed)
+        let bytes = hull_abi::encode(message).map_err(|_| MALFORMED)?;
+        let sent = self
+            .0
+            .async_io(Interest::WRITABLE, |s| Ok(socket::send(s, &bytes, fds)?));
+        Ok(sent.await?)
     }
 }

@@ -5,7 +5,7 @@ use hull_abi::{DeviceKind, Plan, Proposal};
 use hull_plan::{CompileInputs, CompilerTask, compile_plan};
 
 const INPUTS: CompileInputs<'_> = CompileInputs {
-    cgroups_path: "/default/c1@wasm",
+    cgroups_path: "/default@c1@wasm",
     root: "/run/hull/empty",
     task: CompilerTask::Compile(&[]),
     cpus: 2,

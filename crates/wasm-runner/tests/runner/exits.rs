@@ -66,10 +66,10 @@ fn without_descriptors_nothing_is_started() {
 #[test]
 fn a_config_that_is_none_or_of_another_version_is_refused() {
     let guest = command("");
-    let of_another = hull_abi::encode(&("0.0.0", &guest.config)).unwrap();
+    let of_another = hull_abi::encode(&(0_u32, &guest.config)).unwrap();
     for (config, reason) in [
         (b"\xff\xff\xff".to_vec(), "malformed"),
-        (of_another, "the shim is of hull 0.0.0 and this of hull"),
+        (of_another, "layout 0 instead of"),
     ] {
         let mut command = guest.command();
         std::fs::write(guest.directory.path().join("config"), config).unwrap();
