@@ -147,11 +147,13 @@ int main(int argc, char **argv) {
     close(connection);
     while (waitpid(-1, NULL, WNOHANG) > 0) {
     }
+    pid_t parent = getpid();
     pid_t child = fork();
     if (child < 0) fail("fork");
     if (child == 0) {
       close(socket_fd);
       prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (getppid() != parent) _exit(0);  // It was killed before that.
       serve(listener);
       _exit(0);
     }
