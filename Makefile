@@ -124,12 +124,11 @@ test-full: deps build images images-full ## run the tests of the large guests; n
 	$(DEFAULT_SIGNALS) $(CARGO) test --locked -p hull-e2e --test wasm_full -- --test-threads=1
 
 # What `make test` does with a fixed seed and a few cases, with others and many; and what takes long.
-test-soak: deps build images clients test-soak-contract ## run the tests that get better with time; about an hour (root)
+test-soak: deps build images clients test-soak-contract ## run the tests that get better with time; 40 minutes (root)
 	$(DEFAULT_SIGNALS) HULL_DIFFERENTIAL_SEED=$$(date +%s)000000 HULL_DIFFERENTIAL_CASES=$(SOAK_CASES) \
 		$(CARGO) test --locked -p hull-e2e --test differential
-	@$(MAKE) --no-print-directory fuzz
 
-# Crowds, 5,000 lives, 200,000 execs: bounds on growth and on how long the daemon may be busy. Half an hour at most.
+# Crowds, 5,000 lives, 200,000 execs: bounds on growth and on how long the daemon may be busy. A quarter of an hour.
 test-soak-contract: deps build images clients
 	$(DEFAULT_SIGNALS) HULL_SOAK=1 $(RUN_IN_MEMORY) $(CARGO) test --locked -p hull-e2e --test load --test io_load \
 		-- --test-threads=1 --nocapture
