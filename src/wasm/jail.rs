@@ -68,7 +68,8 @@ pub(super) enum Verdict {
 }
 
 /// The cgroup in which modules of a container are compiled. No container can have this path, since
-/// "@" is in no id and no namespace; `delete` knows it without being told. It has no parent that would stay.
+/// "@" is in no id, nor in a namespace of containerd; `delete` knows it without being told. It has no parent
+/// that would stay.
 pub(crate) fn cgroups_path(namespace: &str, id: &ContainerId) -> String {
     format!("/{namespace}@{}@wasm", id.as_str())
 }
