@@ -36,7 +36,7 @@ struct Seen {
     overlaps: usize,
     /// Calls that libseccomp answers against its own rules.
     confused: usize,
-    /// Profiles that libseccomp refuses.
+    /// Profiles that libseccomp refuses, or never ends with.
     refused: usize,
 }
 
@@ -348,6 +348,60 @@ fn every_operator() {
             );
         }
     }
+}
+
+/// ARM's own calls lie above all numbers: one that is named gets the default action where no rule
+/// holds, not ENOSYS. libseccomp gets these two rules wrong, so the rules themselves decide.
+#[test]
+fn private_call_of_arm_that_no_rule_holds_for() {
+    let rules = vec![
+        rule(
+            &["set_tls"],
+            Action::ScmpActLog,
+            None,
+            vec![
+                arg(0, Operator::ScmpCmpLt, 0x1_0000_0001, None),
+                arg(1, Operator::ScmpCmpEq, 0, None),
+            ],
+        ),
+        rule(
+            &["set_tls"],
+            Action::ScmpActAllow,
+            None,
+            vec![arg(0, Operator::ScmpCmpGt, 0x1_0000_0002, None)],
+        ),
+        rule(&[EVERYWHERE], Action::ScmpActErrno, Some(4000), vec![]),
+    ];
+    let seen = compare(&profile(Action::ScmpActErrno, &[Arch::ScmpArchArm], rules));
+    assert!(seen.confused > 0, "{seen:?}");
+}
+
+/// libseccomp never comes to an end with these two rules, and with it runc; hull does what they say.
+#[test]
+fn rules_with_which_libseccomp_never_ends() {
+    let below = || arg(0, Operator::ScmpCmpLe, 64, None);
+    let conditions = [
+        vec![arg(3, Operator::ScmpCmpGt, 0, None), below()],
+        vec![arg(4, Operator::ScmpCmpEq, 0xffff_ffff, None), below()],
+    ];
+    let rules = conditions.map(|args| rule(&["fadvise64"], Action::ScmpActErrno, None, args));
+    let profile = profile(Action::ScmpActAllow, &[], rules.to_vec());
+    assert!(Oracle::new(&profile).is_none());
+    let program = compile(&profile).unwrap().0.program;
+    verify(&program);
+    let answer = |args| {
+        let call = Call {
+            arch: ABIS[0].audit,
+            nr: 221,
+            args,
+        };
+        run(&program, &call).0
+    };
+    let (allow, errno) = (0x7fff_0000, 0x0005_0001);
+    assert_eq!(answer([64, 0, 0, 1, 0, 0]), errno);
+    assert_eq!(answer([65, 0, 0, 1, 0, 0]), allow);
+    assert_eq!(answer([64, 0, 0, 0, 0xffff_ffff, 0]), errno);
+    assert_eq!(answer([64, 0, 0, 0, 1, 0]), allow);
 }
 
 fn any_action() -> impl Strategy<Value = (Action, Option<u32>)> {

@@ -12,7 +12,11 @@ use oci_spec::runtime::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek};
+use std::panic;
 use std::sync::LazyLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 pub(crate) const X32_BIT: u32 = 0x4000_0000;
 pub(crate) const ENOSYS: u32 = 0x0005_0026;
@@ -20,6 +24,9 @@ pub(crate) const ENOSYS: u32 = 0x0005_0026;
 pub(crate) const X86: usize = 1;
 /// A call of every ABI.
 pub(crate) const EVERYWHERE: &str = "getpid";
+
+/// For one program; most take less than a millisecond.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// An architecture as the profile, libseccomp and the kernel know it.
 pub(crate) struct Abi {
@@ -120,6 +127,7 @@ fn scmp_condition(arg: &LinuxSeccompArg) -> ScmpArgCompare {
 }
 
 /// A rule as runc hands it to libseccomp.
+#[derive(Clone)]
 pub(crate) struct FlatRule {
     pub(crate) name: String,
     pub(crate) action: u32,
@@ -138,7 +146,8 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    /// `None` if libseccomp refuses the profile, for which runc refuses the container.
+    /// `None` if libseccomp refuses the profile, for which runc refuses the container, or never
+    /// comes to an end with it, for which runc hangs.
     pub(crate) fn new(profile: &LinuxSeccomp) -> Option<Self> {
         let mut entries = Vec::new();
         for entry in profile.syscalls().iter().flatten() {
@@ -175,90 +184,51 @@ impl Oracle {
             .map(|nr| (stub && nr != 0).then_some(nr))
             .collect();
         let default = scmp_action(profile.default_action(), profile.default_errno_ret());
-        let rules = entries
+        let rules: Vec<FlatRule> = entries
             .iter()
             .filter(|entry| scmp_action(entry.action(), entry.errno_ret()) != default)
             .flat_map(flatten)
             .collect();
         let mut profile = profile.clone();
         profile.set_syscalls(Some(entries));
-        let mut oracle = Self {
-            program: Vec::new(),
+        let program = filter_in_time(&profile, &rules)?;
+        Some(Self {
+            program,
             newest,
             profile,
             rules,
-        };
-        oracle.program = oracle.filter()?;
-        Some(oracle)
-    }
-
-    /// Drives libseccomp as runc does.
-    fn filter(&self) -> Option<Vec<SockFilter>> {
-        let profile = &self.profile;
-        let default = scmp_action(profile.default_action(), profile.default_errno_ret());
-        let mut filter = ScmpFilterContext::new(default).unwrap();
-        for (index, abi) in ABIS.iter().enumerate() {
-            if self.lists(index) {
-                filter.add_arch(abi.scmp).unwrap();
-            }
-        }
-        // On a foreign architecture 2.5.4 loads the syscall number in the code for the rule of the
-        // highest priority; if that one is for a call that does not exist there, it is left out,
-        // and no rule matches. So a call that exists everywhere gets the highest priority.
-        if self.rules.iter().any(|rule| rule.name == EVERYWHERE) {
-            let syscall = ScmpSyscall::from_name(EVERYWHERE).unwrap();
-            filter.set_syscall_priority(syscall, 255).unwrap();
-        }
-        for rule in &self.rules {
-            let syscall = ScmpSyscall::from_name(&rule.name).unwrap();
-            let conditions: Vec<ScmpArgCompare> = rule.args.iter().map(scmp_condition).collect();
-            let result = if conditions.is_empty() {
-                filter.add_rule(rule.scmp_action, syscall)
-            } else {
-                filter.add_rule_conditional(rule.scmp_action, syscall, &conditions)
-            };
-            if let Err(error) = result {
-                assert_eq!(error.errno(), Some(SeccompErrno::EEXIST), "{error}");
-                return None;
-            }
-        }
-        Some(export(&filter))
+        })
     }
 
     pub(crate) fn answer(&self, abi: usize, call: &Call) -> u32 {
-        match self.newest[abi] {
-            Some(newest)
-                if self.lists(abi)
-                    && call.nr - ABIS[abi].first > newest
-                    && !self.is_private(abi, call) =>
-            {
-                ENOSYS
-            }
-            _ => run(&self.program, call).0,
+        if self.lists(abi) && self.is_newer(abi, call) {
+            ENOSYS
+        } else {
+            run(&self.program, call).0
         }
     }
 
     /// What a call gets that no rule holds for.
     pub(crate) fn otherwise(&self, abi: usize, call: &Call) -> u32 {
-        match self.newest[abi] {
-            _ if !self.lists(abi) => 0,
-            Some(newest) if call.nr - ABIS[abi].first > newest => ENOSYS,
-            _ => self
-                .profile
-                .default_action()
-                .as_u32(self.profile.default_errno_ret()),
+        if !self.lists(abi) {
+            0
+        } else if self.is_newer(abi, call) {
+            ENOSYS
+        } else {
+            let default = self.profile.default_action();
+            default.as_u32(self.profile.default_errno_ret())
         }
+    }
+
+    /// Whether a call is above all that the profile names, so that it gets ENOSYS.
+    fn is_newer(&self, abi: usize, call: &Call) -> bool {
+        self.newest[abi].is_some_and(|newest| call.nr - ABIS[abi].first > newest)
+            && !self.is_private(abi, call)
     }
 
     /// Whether the profile covers an ABI; the native one always.
     pub(crate) fn lists(&self, abi: usize) -> bool {
-        abi == 0
-            || self
-                .profile
-                .architectures()
-                .iter()
-                .flatten()
-                .any(|arch| *arch == ABIS[abi].oci)
+        lists(&self.profile, abi)
     }
 
     /// ARM's private calls lie above all others and are not newer.
@@ -269,6 +239,62 @@ impl Oracle {
                 .iter()
                 .any(|rule| NAMES[abi].get(&call.nr) == Some(&rule.name))
     }
+}
+
+/// libseccomp's program for a profile, unless it takes for ever.
+///
+/// libseccomp 2.5.4 never returns from adding the second of some two rules for one call: it walks a
+/// list of conditions that it has bent into a ring. Its thread is left to itself.
+fn filter_in_time(profile: &LinuxSeccomp, rules: &[FlatRule]) -> Option<Vec<SockFilter>> {
+    let (profile, rules) = (profile.clone(), rules.to_vec());
+    let (sender, receiver) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        // Nobody listens any more after the deadline.
+        drop(sender.send(filter(&profile, &rules)));
+    });
+    match receiver.recv_timeout(DEADLINE) {
+        Ok(program) => program,
+        Err(RecvTimeoutError::Timeout) => None,
+        Err(RecvTimeoutError::Disconnected) => panic::resume_unwind(thread.join().unwrap_err()),
+    }
+}
+
+/// Drives libseccomp as runc does.
+fn filter(profile: &LinuxSeccomp, rules: &[FlatRule]) -> Option<Vec<SockFilter>> {
+    let default = scmp_action(profile.default_action(), profile.default_errno_ret());
+    let mut filter = ScmpFilterContext::new(default).unwrap();
+    for (index, abi) in ABIS.iter().enumerate() {
+        if lists(profile, index) {
+            filter.add_arch(abi.scmp).unwrap();
+        }
+    }
+    // On a foreign architecture 2.5.4 loads the syscall number in the code for the rule of the
+    // highest priority; if that one is for a call that does not exist there, it is left out,
+    // and no rule matches. So a call that exists everywhere gets the highest priority.
+    if rules.iter().any(|rule| rule.name == EVERYWHERE) {
+        let syscall = ScmpSyscall::from_name(EVERYWHERE).unwrap();
+        filter.set_syscall_priority(syscall, 255).unwrap();
+    }
+    for rule in rules {
+        let syscall = ScmpSyscall::from_name(&rule.name).unwrap();
+        let conditions: Vec<ScmpArgCompare> = rule.args.iter().map(scmp_condition).collect();
+        let result = if conditions.is_empty() {
+            filter.add_rule(rule.scmp_action, syscall)
+        } else {
+            filter.add_rule_conditional(rule.scmp_action, syscall, &conditions)
+        };
+        if let Err(error) = result {
+            assert_eq!(error.errno(), Some(SeccompErrno::EEXIST), "{error}");
+            return None;
+        }
+    }
+    Some(export(&filter))
+}
+
+/// Whether a profile covers an ABI; the native one always.
+fn lists(profile: &LinuxSeccomp, abi: usize) -> bool {
+    let mut arches = profile.architectures().iter().flatten();
+    abi == 0 || arches.any(|arch| *arch == ABIS[abi].oci)
 }
 
 /// The libseccomp rules that runc makes of an entry with one name.
