@@ -340,6 +340,17 @@ fn sysctl_of_its_own_namespaces_is_set() {
 }
 
 #[test]
+fn sysctl_that_resets_others_comes_before_them() {
+    let one = "net/ipv4/conf/lo/forwarding";
+    let sysctl = serde_json::json!({ "net.ipv4.ip_forward": "1", one: "0" });
+    let spec = script(&format!(
+        "cat /proc/sys/net/ipv4/ip_forward /proc/sys/{one}"
+    ))
+    .set("/linux/sysctl", sysctl);
+    assert_eq!(print(&spec), "1\n0\n");
+}
+
+#[test]
 fn hostname_and_domain_are_its_own() {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(

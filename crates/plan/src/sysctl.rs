@@ -17,7 +17,11 @@ const IPC: [&str; 8] = [
     "kernel/shm_rmid_forced",
 ];
 
-/// The parameters in the order of their paths.
+/// A change of it [resets](https://docs.kernel.org/networking/ip-sysctl.html) parameters of every
+/// interface.
+const RESETS_OTHERS: &str = "net/ipv4/ip_forward";
+
+/// The parameters in the order in which they are to be written: what resets others, then by path.
 pub(crate) fn lower(linux: &Linux, namespaces: &[NamespacePlan]) -> Result<Vec<Sysctl>, Invalid> {
     let mut by_path: BTreeMap<String, &String> = BTreeMap::new();
     // Sorted, so that of several mistakes always the same one is reported.
@@ -30,8 +34,10 @@ pub(crate) fn lower(linux: &Linux, namespaces: &[NamespacePlan]) -> Result<Vec<S
             return Err(refuse("the parameter is listed twice".to_owned()));
         }
     }
-    let lowered = by_path.into_iter();
-    Ok(lowered
+    let first = by_path.remove_entry(RESETS_OTHERS);
+    Ok(first
+        .into_iter()
+        .chain(by_path)
         .map(|(path, value)| Sysctl {
             path,
             value: value.clone(),

@@ -3,13 +3,14 @@
 //! A rule recognises its difference by the fact and by what the config asks for; there is none
 //! without a row, no row without a rule, and a config for each in which it still shows.
 
+mod seccomp;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::json;
 
 use crate::case::{self, Draft};
-use crate::dimensions::seccomp;
 use crate::seen::Difference;
 use crate::world::SOURCES;
 
@@ -27,7 +28,11 @@ pub(crate) struct Rule {
 }
 
 /// All of them.
-pub(crate) const RULES: &[Rule] = &[
+pub(crate) fn all() -> impl Iterator<Item = &'static Rule> {
+    GENERAL.iter().chain(seccomp::RULES)
+}
+
+const GENERAL: &[Rule] = &[
     Rule {
         row: "oom-score",
         explains: |draft, one| {
@@ -181,22 +186,6 @@ pub(crate) const RULES: &[Rule] = &[
         specimen: |draft| draft.unset("/process/capabilities"),
     },
     Rule {
-        row: "seccomp-newer-calls",
-        explains: |draft, one| {
-            one.key.starts_with("call ")
-                && (one.runc.as_deref() == Some("ENOSYS 38") || NEWER.contains(&one.key.as_str()))
-                && !draft.at("/linux/seccomp").is_null()
-        },
-        specimen: |draft| {
-            let rules = json!([
-                { "names": seccomp::NEEDED, "action": "SCMP_ACT_ALLOW" },
-                { "names": ["mseal"], "action": "SCMP_ACT_ALLOW" },
-            ]);
-            let profile = json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules });
-            draft.set("/linux/seccomp", profile);
-        },
-    },
-    Rule {
         row: "readonly-nosymfollow",
         explains: |draft, one| {
             let flags = |text: &Option<String>| {
@@ -293,50 +282,6 @@ pub(crate) const RULES: &[Rule] = &[
         specimen: |draft| draft.set("/linux/resources/pids/limit", -2),
     },
     Rule {
-        row: "seccomp-overlap",
-        explains: |draft, one| {
-            // Or libseccomp takes two equal conditions for one rule that is there already.
-            let refused = refused_call(one).filter(|_| one.runc_says("file exists"));
-            let call = match (one.key.strip_prefix("call "), refused) {
-                (Some(call), _) => json!(call.split('.').next()),
-                (None, Some(call)) => json!(call),
-                (None, None) => return false,
-            };
-            let rules = draft
-                .at("/linux/seccomp/syscalls")
-                .as_array()
-                .into_iter()
-                .flatten();
-            let mut conditional = rules.filter(|rule| {
-                !rule["args"].is_null() && rule["names"].as_array().unwrap().contains(&call)
-            });
-            let first = conditional
-                .next()
-                .map(|rule| (&rule["action"], &rule["errnoRet"]));
-            conditional.any(|rule| Some((&rule["action"], &rule["errnoRet"])) != first)
-        },
-        specimen: |draft| {
-            let condition = |index: u32, op: &str, value: u32| json!({ "index": index, "op": op, "value": value });
-            // Both of the last two hold for the probe's getpriority(0, 0).
-            let rules = json!([
-                { "names": seccomp::NEEDED, "action": "SCMP_ACT_ALLOW" },
-                {
-                    "names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38,
-                    "args": [
-                        condition(3, "SCMP_CMP_NE", 64),
-                        condition(1, "SCMP_CMP_LT", u32::MAX),
-                    ],
-                },
-                {
-                    "names": ["getpriority"], "action": "SCMP_ACT_ALLOW",
-                    "args": [condition(3, "SCMP_CMP_NE", 1)],
-                },
-            ]);
-            let profile = json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules });
-            draft.set("/linux/seccomp", profile);
-        },
-    },
-    Rule {
         row: "hook-version",
         explains: |_, one| one.key.starts_with("hook ") && one.key.ends_with(" ociVersion"),
         specimen: |draft| draft.hook("createRuntime"),
@@ -429,15 +374,6 @@ pub(crate) const RULES: &[Rule] = &[
         specimen: |draft| draft.set("/linux/resources/blockIO/weight", 9),
     },
     Rule {
-        row: "seccomp-errno",
-        explains: |_, one| one.refused_by_hull("takes no errno"),
-        specimen: |draft| {
-            let rule = json!([{ "names": ["times"], "action": "SCMP_ACT_KILL", "errnoRet": 1 }]);
-            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rule });
-            draft.set("/linux/seccomp", profile);
-        },
-    },
-    Rule {
         row: "mapped-mount-number",
         explains: |draft, one| {
             let sorted = |text: &Option<String>| {
@@ -509,16 +445,6 @@ fn mapped_mount(draft: &mut Draft<'_>) {
     draft.set("/mounts/-", mount);
 }
 
-/// The call whose seccomp rule runc could not add.
-fn refused_call(one: &Difference) -> Option<&str> {
-    let after = "error adding seccomp rule for syscall ";
-    let (_, rest) = one.runc.as_deref()?.split_once(after)?;
-    rest.split(':').next()
-}
-
-/// Calls that libseccomp 2.5.4, with which runc is built here, does not know.
-const NEWER: [&str; 3] = ["call fchmodat2", "call cachestat", "call mseal"];
-
 /// The number in a fact.
 fn number_of(text: Option<&str>, radix: u32) -> Option<u64> {
     let text = text?.trim_start_matches("\\x09").trim_start_matches("= ");
@@ -561,7 +487,7 @@ impl Difference {
 /// The differences that no rule explains.
 pub(crate) fn unexplained(draft: &Draft<'_>, differences: &[Difference]) -> Vec<Difference> {
     let explained =
-        |difference: &&Difference| !RULES.iter().any(|rule| (rule.explains)(draft, difference));
+        |difference: &&Difference| !all().any(|rule| (rule.explains)(draft, difference));
     differences.iter().filter(explained).cloned().collect()
 }
 

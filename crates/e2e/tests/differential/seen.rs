@@ -225,28 +225,29 @@ impl Mounts {
         above.map_or(0, |above| 1 + self.depth(above))
     }
 
-    /// The point of each mount and how many are below it there: the lines are in the order in which the
-    /// mounts were made, which need not be that in which they were put there.
-    fn numbered(&self) -> Vec<(&str, usize)> {
+    /// The point of the mount on which this one is.
+    fn parent(&self, at: usize) -> &str {
+        let parent = &self.rest[at].0;
+        let found = self.points.iter().find(|(id, _)| id == parent);
+        found.map_or("outside", |(_, point)| point)
+    }
+
+    /// How many mounts at the same point on one of the same parent's point are below this one: the
+    /// lines are in the order in which the mounts were made, which need not be that in which they
+    /// were put there.
+    fn number(&self, at: usize) -> usize {
         let place = |at: usize| (self.depth(at), at);
-        let all = 0..self.points.len();
-        let point = |at: usize| self.points[at].1.as_str();
-        let number = |at: usize| {
-            let same = all.clone().filter(|other| point(*other) == point(at));
-            same.filter(|other| place(*other) < place(at)).count()
-        };
-        all.clone().map(|at| (point(at), number(at))).collect()
+        let point = |at: usize| (&self.points[at].1, self.parent(at));
+        let same = (0..self.points.len()).filter(|other| point(*other) == point(at));
+        same.filter(|other| place(*other) < place(at)).count()
     }
 
     fn facts(self) -> Facts {
         let mut facts = Facts::new();
-        let point_of = |id: &str| {
-            let found = self.points.iter().find(|(other, _)| other == id);
-            found.map_or("outside", |(_, point)| point.as_str())
-        };
-        for ((point, number), (parent, rest)) in self.numbered().iter().zip(&self.rest) {
-            let value = format!("{rest} on {}", point_of(parent));
-            facts.insert(format!("mount {point} {number}"), value);
+        for (at, ((_, point), (_, rest))) in self.points.iter().zip(&self.rest).enumerate() {
+            let (parent, number) = (self.parent(at), self.number(at));
+            let value = format!("{rest} on {parent}");
+            facts.insert(format!("mount {point} on {parent} {number}"), value);
         }
         let order: Vec<&str> = self
             .points
