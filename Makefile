@@ -50,7 +50,7 @@ V1 := $(shell awk '$$3 == "cgroup" { print $$2 }' /proc/mounts)
 FOOTPRINT := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-footprint --
 
 # Runs something where /run is memory, as it is wherever systemd is PID 1: on a disk the daemon can have to wait for
-# the disk's journal.
+# the disk's journal, and the trees of the differential take a third of its time.
 RUN_IN_MEMORY := unshare --mount sh -c 'mount -t tmpfs -o mode=755 run /run && exec "$$@"' --
 
 HULL_VM_RUN := $(CARGO) run --quiet --locked -p hull-e2e --bin hull-vm
@@ -124,9 +124,9 @@ test-full: deps build images images-full ## run the tests of the large guests; n
 	$(DEFAULT_SIGNALS) $(CARGO) test --locked -p hull-e2e --test wasm_full -- --test-threads=1
 
 # What `make test` does with a fixed seed and a few cases, with others and many; and what takes long.
-test-soak: deps build images clients test-soak-contract ## run the tests that get better with time; 40 minutes (root)
+test-soak: deps build images clients test-soak-contract ## run the tests that get better with time; half an hour (root)
 	$(DEFAULT_SIGNALS) HULL_DIFFERENTIAL_SEED=$$(date +%s)000000 HULL_DIFFERENTIAL_CASES=$(SOAK_CASES) \
-		$(CARGO) test --locked -p hull-e2e --test differential
+		$(RUN_IN_MEMORY) $(CARGO) test --locked -p hull-e2e --test differential
 
 # Crowds, 5,000 lives, 200,000 execs: bounds on growth and on how long the daemon may be busy. A quarter of an hour.
 test-soak-contract: deps build images clients

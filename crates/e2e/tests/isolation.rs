@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use hull_e2e::{Case, Lab, Ran, Spec, Streams, procfs, target};
+use hull_e2e::{Case, Image, Lab, Ran, Spec, Streams, procfs, target};
 
 fn script(text: &str) -> Spec {
     Spec::new(["sh", "-c", text])
@@ -103,6 +103,24 @@ fn another_user_has_no_effective_capabilities() {
     assert_eq!(field("CapBnd"), "00000000a80425fb");
     assert_eq!(field("Uid"), "1000\t1000\t1000\t1000");
     assert_eq!(field("Gid"), "1000\t1000\t1000\t1000");
+}
+
+/// A user's capabilities end with execve, which itself still has them, as under runc.
+#[test]
+fn capabilities_of_a_user_open_the_way_to_the_program() {
+    let busybox = Image::Busybox.rootfs().join("bin/busybox");
+    let spec = Spec::new(["/closed/busybox", "grep", "CapEff", "/proc/self/status"])
+        .mount("tmpfs", Path::new("tmpfs"), "/closed", &["mode=700"])
+        .mount("bind", &busybox, "/closed/busybox", &["bind", "ro"])
+        .user(1000, 1000);
+    assert_eq!(print(&spec), "CapEff:\t0000000000000000\n");
+
+    let lab = Lab::new();
+    let without = spec.set("/process/capabilities/effective", serde_json::json!([]));
+    let refused = lab.container(&without).try_create().unwrap_err();
+    let message = refused.message();
+    assert!(message.contains("/closed/busybox"), "{message}");
+    assert!(message.contains("permission denied"), "{message}");
 }
 
 #[test]

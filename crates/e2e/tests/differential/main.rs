@@ -39,7 +39,7 @@ use world::World;
 const SEED: u64 = 1_000_000;
 /// Cases where no number is given: what `make test` runs.
 const CASES: u64 = 200;
-/// Containers at a time of each runtime.
+/// Cases at a time: more than there are processors, since half of a case is waiting.
 const WORKERS: u64 = 5;
 /// Cases for which one world lasts: every one leaves events and directories in it.
 const CASES_OF_A_WORLD: u64 = 25;

@@ -246,13 +246,19 @@ const GENERAL: &[Rule] = &[
         row: "tmpcopyup-propagation",
         explains: |draft, one| {
             let mounts = draft.at("/mounts").as_array().into_iter().flatten();
-            let mut copies = mounts.filter(|mount| {
+            let copies = mounts.filter(|mount| {
                 let options = mount["options"].as_array().unwrap();
-                options.contains(&json!("tmpcopyup")) && one.key.starts_with("mount ")
+                options.contains(&json!("tmpcopyup"))
             });
             let shared =
                 |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(" shared"));
-            copies.next().is_some() && shared(&one.runc) != shared(&one.hull)
+            // Where the root file system is on the mount that /tmp is on, as on disk, that one is
+            // made private.
+            let cannot_move = one.refused_by_runc("failed to setup tmpdir")
+                && draft.at("/linux/rootfsPropagation") == "unbindable";
+            copies.count() > 0
+                && (cannot_move
+                    || one.key.starts_with("mount ") && shared(&one.runc) != shared(&one.hull))
         },
         specimen: |draft| {
             let source = format!("{SOURCES}/directory");

@@ -4,12 +4,15 @@ use crate::failure::{At, Blamed, because};
 use hull_abi::{Blame, Payload, Process, SetupError, Step};
 use hull_sys::{Errno, fd, fs};
 use std::fs::File;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 
 /// Most of `/etc/passwd` that is looked at; the file is the image's.
 const MAX_PASSWD: u64 = 1 << 20;
 /// Most "#" in `args[0]` at which a function's name is looked for; interfaces have one.
 const MAX_HASHES: usize = 8;
+/// `CAP_DAC_OVERRIDE` and `CAP_DAC_READ_SEARCH`, which open ways that permissions close
+/// ([capabilities(7)](https://man7.org/linux/man-pages/man7/capabilities.7.html)).
+const PASSES_PERMISSIONS: u64 = 1 << 1 | 1 << 2;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The magic number of Wasm, modules and components alike
@@ -152,7 +155,7 @@ fn search(process: &Process, name: &str) -> Result<String, Missing> {
             Missing::Unfit
         })
     };
-    let runnable = |path: &str| runnable(path, process.payload);
+    let runnable = |path: &str| runnable(path, process);
     if name.contains('/') {
         return match runnable(name) {
             Ok(()) => Ok(name.to_owned()),
@@ -183,7 +186,7 @@ fn search(process: &Process, name: &str) -> Result<String, Missing> {
 }
 
 /// A Wasm file needs no execute bit: nothing executes it.
-fn runnable(path: &str, payload: Payload) -> Result<(), Errno> {
+fn runnable(path: &str, process: &Process) -> Result<(), Errno> {
     let meta = std::fs::metadata(path).map_err(|e| fd::errno(&e))?;
     if meta.is_dir() {
         return Err(Errno::EISDIR);
@@ -191,8 +194,11 @@ fn runnable(path: &str, payload: Payload) -> Result<(), Errno> {
     if !meta.is_file() {
         return Err(Errno::EACCES); // as execve(2)
     }
+    let passes = process.capabilities.effective & PASSES_PERMISSIONS != 0;
     match fs::may_execute(path) {
-        Err(Errno::EACCES) if payload != Payload::Native && is_wasm(path) => Ok(()),
+        Err(Errno::EACCES) if process.payload != Payload::Native && is_wasm(path) => Ok(()),
+        // Of a user who is not root, access(2) leaves out the capabilities. execve has the last word.
+        Err(Errno::EACCES) if passes && meta.mode() & 0o111 != 0 => Ok(()),
         other => other,
     }
 }
