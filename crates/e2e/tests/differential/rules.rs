@@ -254,8 +254,9 @@ const GENERAL: &[Rule] = &[
                 |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(" shared"));
             // Where the root file system is on the mount that /tmp is on, as on disk, that one is
             // made private.
+            let word = draft.at("/linux/rootfsPropagation").as_str();
             let cannot_move = one.refused_by_runc("failed to setup tmpdir")
-                && draft.at("/linux/rootfsPropagation") == "unbindable";
+                && matches!(word, Some("unbindable" | "runbindable"));
             copies.count() > 0
                 && (cannot_move
                     || one.key.starts_with("mount ") && shared(&one.runc) != shared(&one.hull))
