@@ -409,7 +409,17 @@ const GENERAL: &[Rule] = &[
                 |text: &Option<String>| text.iter().flat_map(|text| text.split(' ')).count();
             let more = one.key == "mounts" && count(&one.hull) > count(&one.runc)
                 || one.key.starts_with("mount ") && one.runc.is_none();
-            shares && (same_but_shared || more)
+            // Below the others at that point: their numbers are other ones.
+            let point = one
+                .key
+                .strip_prefix("mount ")
+                .and_then(|key| key.split(' ').next());
+            let covered = |list: &str| {
+                let paths = draft.at(list).as_array();
+                paths.is_some_and(|paths| paths.iter().any(|path| path.as_str() == point))
+            };
+            let renumbered = covered("/linux/maskedPaths") && covered("/linux/readonlyPaths");
+            shares && (same_but_shared || more || renumbered)
         },
         specimen: |draft| {
             draft.set("/linux/rootfsPropagation", "shared");
