@@ -418,7 +418,9 @@ const GENERAL: &[Rule] = &[
                 let paths = draft.at(list).as_array();
                 paths.is_some_and(|paths| paths.iter().any(|path| path.as_str() == point))
             };
-            let renumbered = covered("/linux/maskedPaths") && covered("/linux/readonlyPaths");
+            let renumbered = one.hull_says(" shared on ")
+                && covered("/linux/maskedPaths")
+                && covered("/linux/readonlyPaths");
             shares && (same_but_shared || more || renumbered)
         },
         specimen: |draft| {
